@@ -1,0 +1,1 @@
+"""The embedded default: a supervised PostgreSQL, Airflow and endpoint on one machine, and the demo."""

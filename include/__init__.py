@@ -1,0 +1,1 @@
+"""The work itself, layer by layer; it never imports Airflow. See docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""From evidence to an answering endpoint: verify, stage, smoke-test, promote, roll back."""

@@ -1,0 +1,1 @@
+"""What production did: predictions counted."""

@@ -1,0 +1,1 @@
+"""The endpoint process: bounded, verified, and every prediction logged. `python -m include.serving --help`."""

@@ -1,0 +1,1 @@
+"""Read one partition from a source and archive it in `<name>/raw`."""

@@ -1,0 +1,1 @@
+"""Each layout's annotation files, read into `Annotations`."""

@@ -1,0 +1,1 @@
+"""The kinds of source that a workflow may declare, a module each."""

@@ -1,0 +1,1 @@
+"""Will the air be unhealthy 24 hours after the last reading?"""

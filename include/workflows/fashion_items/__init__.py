@@ -1,0 +1,1 @@
+"""Which photographs show a shirt?"""

@@ -1,0 +1,1 @@
+"""Which flights will depart more than 15 minutes late?"""

@@ -1,0 +1,1 @@
+"""Which entries of release notes are bug fixes?"""

@@ -1,0 +1,1 @@
+"""Hooks: what Airflow knows about the outside, in the form that `include` takes."""

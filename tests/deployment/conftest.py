@@ -1,0 +1,5 @@
+"""Fixtures of the deployment's tests."""
+
+from tests.registry.fixtures import house, template
+
+__all__ = ["house", "template"]

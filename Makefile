@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 # An activated environment of the user's, or PYTHONPATH, must not leak into ours. And bytecode is kept whatever their shell says: without
 # it each process compiles all of Airflow and MLflow anew, 15 s in place of 6.
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME UV_PYTHON UV_PROJECT_ENVIRONMENT PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME UV_PYTHON UV_PROJECT_ENVIRONMENT PYTHONDONTWRITEBYTECODE PYTEST_ADDOPTS
 
 # pip's own index setting (a company's mirror) counts for uv too, which does not read it by itself.
 INDEX = $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(RUN) -m pip config get global.index-url 2>/dev/null))
@@ -18,7 +18,7 @@ INSTALL = $(if $(INDEX),UV_DEFAULT_INDEX="$(INDEX)" )$(BIN)/uv pip install -q --
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.12 python3.11 python3.13 python3 python)
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help demo up down status suggest-suite reproduce test check fix bench lock clean
+.PHONY: help demo up down status suggest-suite reproduce test unit acceptance coverage check fix bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 21
@@ -41,14 +41,24 @@ suggest-suite: $(VENV)/.installed ## Suggest an expectation suite from what a wo
 reproduce: $(VENV)/.installed ## Fit a version again from its manifest and compare digests: NAME=flight_delays VERSION=3
 	@$(RUN) -m embedded.reproduce "$(NAME)" "$(VERSION)"
 
-test: $(VENV)/.installed-dev ## Run the whole test suite
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p tests.line_coverage --cover $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev ## Check and test everything that takes seconds: what CI runs
+	@$(MAKE) -j2 --output-sync=target check unit
+
+# Bounded: what hangs fails with its stack.
+unit: $(VENV)/.installed-dev
+	@timeout --kill-after=10 900 $(RUN) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) </dev/null
+
+acceptance: $(VENV)/.installed-dev ## Try what Updraft claims on real parts, a row a claim: kills, backfills, load (ONLY=kills,backfill)
+	@ONLY="$(ONLY)" $(RUN) -m tests.acceptance </dev/null
+
+coverage: $(VENV)/.installed-dev ## Print which lines of include/ the quick tests run
+	@$(RUN) -m pytest -q -n 2 --dist loadfile -p tests.line_coverage --cover </dev/null
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types, import contracts
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format --check -q .
+	@PYTHONPATH=.:plugins $(BIN)/lint-imports >$(VENV)/contracts.log 2>&1 || { cat $(VENV)/contracts.log; exit 1; }
 	@$(BIN)/mypy
-	@PYTHONPATH=.:plugins $(BIN)/lint-imports
 
 fix: $(VENV)/.installed-dev ## Repair what lint and formatting can
 	@$(BIN)/ruff check --fix .

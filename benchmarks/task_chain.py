@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.report import Finding
-from tests.system.stack import AirflowStack, running_stack
+from tests.acceptance.stack import AirflowStack, running_stack
 
 REPEAT = 3
 CHAINS = """\

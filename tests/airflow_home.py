@@ -9,6 +9,14 @@ import tempfile
 
 from include.settings import PROJECT_ROOT
 
+FOREIGN = ("AIRFLOW_", "UPDRAFT_", "MLFLOW_", "AWS_", "GX_", "PG", "OMP_")
+
+
+def forget_foreign_settings() -> None:
+    """Drop what the caller's shell says of Airflow, clouds and databases: the tests bring all of it themselves."""
+    for name in [name for name in os.environ if name.upper().startswith(FOREIGN)]:
+        del os.environ[name]
+
 
 def use_temporary_airflow_home() -> None:
     """Point Airflow at an empty temporary home with a SQLite database; the folder goes when the process ends."""

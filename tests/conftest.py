@@ -6,44 +6,47 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import hypothesis
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from embedded.postgres import PostgresServer, running_server
 from include.workflow import Workflow
-from tests.airflow_home import use_temporary_airflow_home
+from tests.airflow_home import forget_foreign_settings, use_temporary_airflow_home
 from tests.factories import declare_workflow
 from tests.seaweedfs import S3Server, running_s3
 
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    forget_foreign_settings()
 use_temporary_airflow_home()
 # Airflow, MLflow and Great Expectations leave 1.7 million objects, and looking through them all takes 0.4 s each time: less often, then.
 gc.set_threshold(20_000, 20, 50)
 # Two workers share two cores: OpenMP's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{os.environ['AIRFLOW_HOME']}/hypothesis")
+# Random examples are drawn the same each time, and a busy machine is no failure.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("steady")
+ACCEPTANCE = Path(__file__).parent / "acceptance"
 
 
-# These wait most of their time: at the end they would leave cores idle.
-WAITING = ("tests/sources/sensor/test_broker_faults.py", "tests/sources/sensor/test_kills.py")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--claims`: try also what takes minutes, kills processes or needs a real scheduler, as `make acceptance` does."""
+    parser.addoption("--claims", action="store_true", help="run the tests marked as claims too")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: one worker then runs the demo, while the rest is done."""
-    items.sort(key=lambda item: (item.get_closest_marker("system") is None, not item.nodeid.startswith(WAITING)))
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the claims about a whole stack to `make acceptance`."""
+    return True if collection_path == ACCEPTANCE and not config.getoption("--claims") else None
 
 
-class OneStack(LoadFileScheduling):
-    """A file's tests in one worker, as `--dist loadfile`; and so those of `tests/system`, which share a stack."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path: str = super()._split_scope(nodeid)
-        return "one stack" if path.startswith("tests/system/") else path
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
-    """Have xdist hand out the tests so."""
-    return OneStack(config, log)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the other claims to it too."""
+    if config.getoption("--claims"):
+        return
+    claims = [item for item in items if item.get_closest_marker("claim")]
+    config.hook.pytest_deselected(items=claims)
+    items[:] = [item for item in items if item not in set(claims)]
 
 
 @pytest.fixture

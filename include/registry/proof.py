@@ -1,8 +1,9 @@
 """
 What evidence proves, by its own content: every required check is there and passed, or a person has overruled it.
 
-A person may overrule a HOLD ("it cannot be told"), never a REJECT, and never what no judgement can be made without: usable numbers, a model
-that is not the champion itself, and an order in time.
+A person may overrule a HOLD ("it cannot be told"), never a REJECT, and never what no judgement can be made without: usable
+numbers, and a model that is not the champion itself. That a model is older than the champion may be overruled here; promotion
+then asks for one more approval.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def address_of(path: str) -> str:
 
     :param path: below the plugin's own address
     """
-    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + URL_PREFIX + path
+    return urlsplit(str(conf.get("api", "base_url", fallback=""))).path.rstrip("/") + URL_PREFIX + path
 
 
 def card_address(workflow_name: str, version: str) -> str:

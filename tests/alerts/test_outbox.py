@@ -87,6 +87,7 @@ def test_a_channel_that_is_down_is_told_later_once(lake: Lake, hook: HookSink, o
     assert headers["x-updraft-attempt"] == "3"
 
 
+@pytest.mark.claim("alerts")
 def test_hours_without_the_channel_lose_nothing(lake: Lake, hook: HookSink, outbox: Outbox) -> None:
     """Five incidents come while nothing gets through; two of them are mended; then each is told of once."""
     hook.status = 500
@@ -141,6 +142,7 @@ def test_each_channel_is_told(lake: Lake, hook: HookSink, outbox: Outbox) -> Non
     assert len({headers["x-updraft-delivery"] for headers, _ in hook.requests}) == 2
 
 
+@pytest.mark.claim("alerts")
 def test_a_storm_becomes_few_messages_and_forgets_no_incident(lake: Lake, hook: HookSink, outbox: Outbox) -> None:
     """A backfill fails day after day: three are told one by one, the others by the next round, together."""
     ids = []
@@ -187,6 +189,7 @@ def run_together(work: Callable[[Any], int], lake: Lake, hook: HookSink, *, n: i
     return run_at_once(work, [{"arguments": {"lake": lake.uri, "settings": hook.settings()}}] * n)
 
 
+@pytest.mark.claim("races")
 def test_of_four_watchers_one_sends(lake: Lake, hook: HookSink) -> None:
     for key in ("2026-01-05", "2026-01-06"):
         fail(lake, key)

@@ -155,6 +155,7 @@ def test_a_wrong_token_is_told(house: House, endpoint: ThreadEndpoint) -> None:
         stage_version(house.workflow, house.register("monday3"), settings=settings)
 
 
+@pytest.mark.claim("kills")
 def test_killed_between_promotion_and_switch_a_rerun_completes(house: House, endpoint: ThreadEndpoint) -> None:
     first, second = house.register("monday3"), house.register("monday3b")
     house.decide(first, None)
@@ -196,6 +197,7 @@ def test_right_answers_pass(house: House) -> None:
     assert (report.n_rows, report.max_difference) == (50, 0)
 
 
+@pytest.mark.claim("serving")
 @pytest.mark.parametrize("which", BAD_ANSWERS)
 def test_wrong_answers_fail_the_smoke_test(house: House, which: str) -> None:
     answer, told = BAD_ANSWERS[which]

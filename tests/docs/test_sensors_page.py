@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from include.lake.incidents import open_incidents
 from include.lake.partitions import read_partition
 from include.lake.store import Lake
@@ -14,6 +16,8 @@ from include.rehearsal import ingest
 from include.sources.extraction import collect_partition
 from tests.docs.pages import type_in
 from tests.mqtt_broker import as_json, running_broker
+
+pytestmark = pytest.mark.claim("sensors")
 
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 KEY = str(DAY.date())

@@ -38,6 +38,7 @@ def test_page_gives_every_file(followed):
     }
 
 
+@pytest.mark.claim("tutorial")
 def test_it_ingests_trains_and_judges(followed):
     made = _run(followed, "make_parcels.py")
     assert made.returncode == 0, made.stderr

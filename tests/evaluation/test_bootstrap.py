@@ -62,6 +62,7 @@ def test_one_class_gives_no_number_and_the_reason(rng):
     assert interval.reason == "all 50 rows are negative: roc_auc needs both classes"
 
 
+@pytest.mark.claim("gate")
 def test_equal_models_are_called_worse_at_about_alpha():
     """200 pairs of equally good models at alpha = 0.1: 20 false alarms expected, 3 standard errors are 13."""
     alarms = 0

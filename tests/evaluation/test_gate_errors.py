@@ -15,6 +15,8 @@ from include.evaluation.checks import GateEvidence
 from include.workflow import Gate, Paired
 from tests.evaluation.rows import draw_evidence
 
+pytestmark = pytest.mark.claim("gate")
+
 ALPHA = 0.05
 N_PAIRS = 1_000
 

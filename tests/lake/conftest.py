@@ -25,7 +25,7 @@ def s3_lake(s3: S3Server) -> Lake:
     return Lake(uri=f"s3://{BUCKET}/test-{next(_prefixes)}", storage_options=s3.storage_options)
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.claim("s3"))])
 def lake(request: pytest.FixtureRequest) -> Lake:
-    """An empty lake: each test runs on both kinds."""
+    """An empty lake: each test runs on both kinds, on S3 as a claim."""
     return request.getfixturevalue(f"{request.param}_lake")

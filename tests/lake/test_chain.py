@@ -201,6 +201,7 @@ def test_nothing_follows_a_link_that_is_gone(folder_lake: Lake) -> None:
         append_decision(folder_lake, decision(model_version="5", evidence_digest="e5"))
 
 
+@pytest.mark.claim("races")
 def test_writers_at_once_do_not_fork_a_chain(lake: Lake) -> None:
     """Eight threads, each with decisions of its own, on both kinds of lake."""
     barrier, errors = threading.Barrier(8), []

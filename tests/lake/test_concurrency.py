@@ -7,11 +7,15 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+import pytest
+
 from include.lake import ledger
 from include.lake.partitions import read_partition
 from include.lake.store import Lake, table_version
 from tests.forks import run_at_once
 from tests.lake.workers import TABLE, append_runs, create_tables, promote_rounds, replace_many
+
+pytestmark = pytest.mark.claim("races")
 
 
 def race(lake: Lake, work: Callable[..., Any], *, n_workers: int, numbered: bool = False, **arguments: Any) -> list[Any]:

@@ -18,6 +18,8 @@ from tests.crashes import KILLED, outcome, run_python, start_module
 from tests.forks import run_snippet
 from tests.lake.workers import KEY, TABLE, generation
 
+pytestmark = pytest.mark.claim("kills")
+
 CRASH_POINTS = ["replace_partition.before_write", "replace_partition.before_commit", "replace_partition.after_commit"]
 
 

@@ -82,6 +82,7 @@ def test_one_commit_carries_all_chains_or_none(folder_lake: Lake) -> None:
     assert open_incidents(folder_lake) == []
 
 
+@pytest.mark.claim("races")
 def test_of_four_processes_each_incident_has_one_opener(folder_lake: Lake) -> None:
     """Each process opens and closes the same incidents; the events of each chain alternate, and their numbers have no gap."""
     ids = run_at_once(open_and_close, [{"uri": folder_lake.uri, "rounds": 4, "n_names": 3}] * 4)

@@ -27,6 +27,8 @@ from tests.crashes import KILLED
 from tests.forks import run_snippet
 from tests.lake.workers import run
 
+pytestmark = pytest.mark.claim("lake")
+
 KEY, TABLE = "2026-01-05", "panel/landed"
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(days=8)

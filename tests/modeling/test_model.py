@@ -258,6 +258,7 @@ import skops.io
 """
 
 
+@pytest.mark.claim("loop")
 def test_loading_beside_airflow_warns_of_nothing(trained: Trained) -> None:
     """The import of skops touches every name of every loaded module, Airflow's deprecated ones too: a plain import is the control."""
     root = Path(__file__).parents[2]

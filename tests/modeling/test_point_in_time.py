@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def known_then(lines: list[Line], as_of: datetime, *, since: datetime) -> dict[s
     return said
 
 
+@pytest.mark.claim("point-in-time")
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(histories(), st.integers(9 * 24, 14 * 24).map(lambda n: MONTH + timedelta(hours=n)))
 def test_a_training_as_of_a_past_date_is_the_one_of_that_date(lines: list[Line], as_of: datetime) -> None:
@@ -103,6 +105,7 @@ def test_the_independent_filter_would_notice_a_row_of_the_future() -> None:
     assert {str(line.row): line.says for line in lines if line.event < as_of} != known_then(lines, as_of, since=MONTH)
 
 
+@pytest.mark.claim("point-in-time")
 def test_the_model_as_of_a_past_date_is_the_one_of_that_date_to_the_byte(tmp_path: Path) -> None:
     """Corrections and late rows that came since change no byte of it; a training as of today does see them."""
     workflow = declare_short(tmp_path / "parcels")

@@ -198,6 +198,7 @@ def run_worker(workflow: Workflow, lake: Lake, snapshot: Snapshot, *, crash_at: 
     return done.returncode
 
 
+@pytest.mark.claim("search")
 def test_a_killed_worker_repeats_no_finished_trial(workflow: Workflow, lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     """Killed after its first trial was recorded, then before its second was: the third life runs what is left, once."""
     publish_days(workflow, lake)

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from include.lake.files import get_file, list_files
 from include.lake.store import Lake
 from include.modeling.search import leaderboard, run_trials
@@ -17,6 +19,8 @@ from include.selection.worker import Worker
 from include.workflow import Workflow
 from tests.forks import PROCESSES
 from tests.modeling.published import AS_OF, declare_short, publish_days
+
+pytestmark = pytest.mark.claim("search")
 
 N_KILLS, N_TRIALS = 20, 9
 FOLDER = "parcels/_training/{}/trials"

@@ -23,7 +23,7 @@ from tests.alerts.receivers import SECRET, HookSink, hook_sink
 from tests.factories import declare_workflow
 from tests.plugins.conftest import parse_dag, run_parsed
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.claim("alerts"), pytest.mark.airflow]
 
 # The watchdog under another name than the project's own: Airflow's database holds both.
 DAG_FILE = """\

@@ -25,6 +25,7 @@ from tests.registry.house import House, declare, with_gate
 __all__ = ["house", "template"]
 
 pytestmark = [
+    pytest.mark.claim("approval"),
     pytest.mark.airflow,
     pytest.mark.timeout(900),
     # Airflow's own, where dag.test() runs a Dag for a second time.

@@ -19,7 +19,7 @@ from tests.registry.house import House, copy_house
 from tests.serving.endpoints import ThreadEndpoint
 from updraft.dags import build_dags
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.claim("approval"), pytest.mark.airflow]
 
 DAG_FILE = """\
 # an Airflow Dag file

@@ -15,7 +15,7 @@ from include.workflow import DatabaseSource, Partition, Workflow
 from tests.factories import declare_workflow
 from tests.plugins.conftest import parse_dag, run_parsed
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.claim("crawls"), pytest.mark.airflow]
 
 QUERY = "SELECT id, sent_at, updated_at, is_late FROM orders WHERE updated_at >= :known_after AND updated_at < :known_until ORDER BY id"
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

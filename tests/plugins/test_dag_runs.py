@@ -102,6 +102,7 @@ def test_hostile_conf_fails_the_first_task_with_its_cause(run_dag, updraft_home,
     assert states(run)["publish"] == "upstream_failed"
 
 
+@pytest.mark.claim("loop")
 @pytest.mark.usefixtures("history")
 def test_dry_run_registers_nothing(run_dag, lake, as_of):
     run = run_dag("flight_delays.train", conf={"as_of": f"{as_of:%Y-%m-%d}", "dry_run": True, "search_budget_seconds": 2})
@@ -110,6 +111,7 @@ def test_dry_run_registers_nothing(run_dag, lake, as_of):
     assert latest_decision(lake, "flight_delays", "1") is None
 
 
+@pytest.mark.claim("loop")
 @pytest.mark.usefixtures("history")
 def test_train_then_deploy_then_monitor(run_dag, lake, as_of, endpoint):
     trained = run_dag("flight_delays.train", conf={"as_of": f"{as_of:%Y-%m-%d}", "search_budget_seconds": 4})
@@ -131,6 +133,7 @@ def test_train_then_deploy_then_monitor(run_dag, lake, as_of, endpoint):
     assert states(rebuilt) == {"reproduce": "success"}
 
 
+@pytest.mark.claim("loop")
 @pytest.mark.usefixtures("history")
 def test_too_short_a_history_skips_an_automatic_training(run_dag, as_of):
     """`dag.test()` makes manual runs, and those fail so that the person who asked is told."""

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from include.lake.store import open_lake
 from include.modeling.model import read_manifest
@@ -16,6 +17,8 @@ from include.workflow import Search, Training
 from tests.factories import days, parcel_rows
 from tests.modeling.published import AS_OF, N_DAYS, declare_short, publish, validated
 from updraft.operators.train import FitOperator
+
+pytestmark = pytest.mark.claim("loop")
 
 
 def coin_tosses(rows: pa.Table, seed: int) -> pa.Table:

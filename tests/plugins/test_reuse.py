@@ -22,6 +22,8 @@ from tests.modeling.published import AS_OF, declare_short, publish, publish_days
 from updraft.dags import build_dags
 from updraft.operators.reuse import REUSED_FROM, ReusedFromLink
 
+pytestmark = pytest.mark.claim("loop")
+
 STEPS = ("tune", "fit", "evaluate", "gate")
 
 

@@ -23,6 +23,7 @@ from tests.sources.survey import people
 from tests.sources.survey.people import DAY, IDENTIFYING, KEY, SECRET, answer, canaries, csv_of, files_of_answers, leaks, policy
 
 pytestmark = [
+    pytest.mark.claim("surveys"),
     pytest.mark.airflow,
     pytest.mark.timeout(900),
     # Airflow's own, where dag.test() runs a Dag for a second time.

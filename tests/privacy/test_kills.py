@@ -6,6 +6,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from include.lake.erasures import read_erasures
 from include.lake.ledger import latest_run
 from include.lake.partitions import read_partition
@@ -14,6 +16,8 @@ from tests.crashes import KILLED
 from tests.killing import forge
 from tests.privacy.panel import pseudonym
 from tests.sources.survey.people import KEY, SECRET, leaks
+
+pytestmark = pytest.mark.claim("kills")
 
 TABLES = ("raw", "validated", "quarantine")
 POINTS = {"append_batch", "append_ledger", "rewrite_partition", "forget"}

@@ -62,6 +62,7 @@ def test_too_little_history_is_said(lake, tmp_path, caplog):
     assert report.failed == ()
 
 
+@pytest.mark.claim("validation")
 def test_a_weekday_is_held_against_its_own(lake, tmp_path):
     """Mondays have 40 parcels, all other days 200: a Monday of 40 is half-empty only beside the others."""
     for day in range(21):

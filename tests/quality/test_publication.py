@@ -169,6 +169,7 @@ def test_split_files_of_equal_splits_are_one_file(lake, validate):
 KILLS_A_POINT = 6  # of four points: 24 kills of a publication in all
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.parametrize(
     "moment", ["publish.before_quarantine", "publish.before_validated", "publish.before_ledger", "publish.after_ledger"]
 )

@@ -224,6 +224,7 @@ def test_an_older_try_is_fenced(lake, replay):
     assert positions(lake, "quarantine") == FAR | UNLABELLED
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
     "moment", ["publish.before_quarantine", "publish.before_validated", "publish.before_ledger", "publish.after_ledger"]

@@ -46,6 +46,7 @@ def of(suggested: list[dict[str, Any]], column: str) -> dict[str, dict[str, Any]
     return {rule["type"]: rule["kwargs"] for rule in suggested if rule["kwargs"].get("column") == column}
 
 
+@pytest.mark.claim("validation")
 def test_each_day_that_it_was_made_from_is_taken_whole(published, tmp_path, suggested):
     for day in range(N_DAYS):
         report = validate(published, tmp_path, land(published, day_rows(day), key=key_of(day)), expectations=suggested)

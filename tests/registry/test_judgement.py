@@ -70,6 +70,7 @@ def test_an_evaluation_explains_the_model_and_shows_no_rows_value(house: House) 
         assert set(example.masked["distance_km"]) <= set("9.")
 
 
+@pytest.mark.claim("loop")
 def test_the_card_tells_the_verdict_also_when_it_is_written_anew(house: House) -> None:
     version, snapshot = house.register("monday3"), house.snapshots["monday3"]
     card = Path(read_version(house.registry, "parcels", version).uri) / "card.md"

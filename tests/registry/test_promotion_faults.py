@@ -29,6 +29,7 @@ N_KILLS = 20
 N_RACERS = 8
 
 
+@pytest.mark.claim("kills")
 def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: House) -> None:
     """Twenty promotions, each killed at one of the points and run again."""
     versions = [house.register("monday3"), house.register("monday3b")]
@@ -46,6 +47,7 @@ def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: Hou
         assert (champion(house), alias(house), n_promotions(house)) == (new, new, turn + 2)
 
 
+@pytest.mark.claim("kills")
 def test_killed_at_any_moment_a_rerun_completes(house: House) -> None:
     """The control of the test above: no point is named, the kill comes when it comes."""
     version = house.register("monday3")
@@ -61,6 +63,7 @@ def test_killed_at_any_moment_a_rerun_completes(house: House) -> None:
     assert (champion(house), alias(house), n_promotions(house)) == (version, version, 1)
 
 
+@pytest.mark.claim("races")
 def test_of_eight_racing_promotions_one_wins_each_epoch(house: House) -> None:
     versions = [house.register(name) for name in ("monday3", "monday3b")]
     barrier, answers = PROCESSES.Barrier(N_RACERS), PROCESSES.Queue()
@@ -179,6 +182,7 @@ class PromotionMachine(RuleBasedStateMachine):
             assert alias(self.house) == self.champion
 
 
+@pytest.mark.claim("gate")
 def test_no_order_of_steps_ships_what_was_not_proven(house: House) -> None:
     assert [house.register(name) for name in ("monday3", "monday3b", "monday4")] == ["1", "2", "3"]
     machine = type("Machine", (PromotionMachine,), {"home": house.settings.home, "packages": house.packages})

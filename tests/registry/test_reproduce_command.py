@@ -16,6 +16,8 @@ from tests.registry.test_reproduction import rewrite_manifest
 from updraft.operators.reproduce import AuditModelOperator, ReproduceVersionOperator
 from updraft.reproduce_dags import build_audit_models
 
+pytestmark = pytest.mark.claim("reproduction")
+
 
 @pytest.fixture
 def at_home(house: House, monkeypatch: pytest.MonkeyPatch) -> House:

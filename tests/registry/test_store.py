@@ -101,6 +101,7 @@ def test_the_store_may_be_a_postgresql(house: House, template: Template, postgre
     assert load_version(registry, "parcels", "1").manifest.training_id == "monday3"
 
 
+@pytest.mark.claim("s3")
 def test_model_files_may_lie_on_s3(house: House, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloaded for the time of loading, verified there, and refused when tampered with."""
     folder = template.home / "packages" / "monday3"

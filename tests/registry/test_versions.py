@@ -51,6 +51,7 @@ def test_a_training_is_registered_once(house: House) -> None:
     assert len(runs_of(house)) == 2
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.parametrize("crash_at", ["register.before_files", "register.before_version", "register.after_version"])
 def test_killed_while_registering_a_rerun_completes_it(house: House, crash_at: str) -> None:
     run_killed(register_in, house.settings.home, house.packages, "monday3", crash_at)

@@ -9,6 +9,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from include.selection.search import search
 
+pytestmark = pytest.mark.claim("search")
+
 N = 600
 
 

@@ -61,6 +61,7 @@ def drive(endpoint: ProcessEndpoint, number: signal.Signals, seconds: float) -> 
     return [row for rows in answered for row in rows]
 
 
+@pytest.mark.claim("serving")
 def test_killed_and_terminated_processes_lose_nothing(tmp_path: Path, settings: Settings, versions: dict[str, str]) -> None:
     """The real process: SIGKILL in the middle of traffic, a restart, SIGTERM in the middle of traffic."""
     lake = open_lake(settings)

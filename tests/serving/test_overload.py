@@ -20,6 +20,8 @@ from tests.memory import watched_memory
 from tests.serving.endpoints import PARCEL, ThreadEndpoint
 from tests.serving.models import promote
 
+pytestmark = pytest.mark.claim("serving")
+
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 

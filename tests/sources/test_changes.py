@@ -152,6 +152,7 @@ def collect_until(point: str, folder: Path, orders_uri: str, lake: Lake) -> None
     collect_partition(declare(folder), KEY, connection_uri=orders_uri, lake=lake, token=1)
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.parametrize("point", ["append_batch.before_commit", "append_batch.after_commit"])
 def test_killed_anywhere_every_version_is_there_once(workflow, orders, lake, point):
     """25 kills at each point, between changes: the independent list of versions is what the partition holds."""

@@ -21,6 +21,8 @@ from include.workflow import DatabaseSource, Partition, Workflow
 from tests.factories import START, declare_workflow
 from tests.injected import Expected, assert_accounted, ingest, latest_lines
 
+pytestmark = pytest.mark.claim("accounts")
+
 KEYS = ["2026-01-05", "2026-01-06", "2026-01-07"]
 ORDERS_A_DAY = 200
 TABLE = "(id int PRIMARY KEY, sent_at timestamptz, updated_at timestamptz, depot text, price float8, quantity int, is_returned bool)"

@@ -24,6 +24,8 @@ from include.sources.extraction import extract_partition
 from include.workflow import DatabaseSource, Workflow
 from tests.factories import declare_workflow
 
+pytestmark = pytest.mark.claim("database")
+
 KEY, N_ROWS = "2026-01-05", 1440
 # Wide rows, so that the first batches have arrived when the query naps; `pace` says for how long it does.
 TABLES = f"""

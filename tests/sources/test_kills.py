@@ -18,7 +18,7 @@ from tests.injected import latest_lines
 from tests.killing import Runner, forge
 from tests.sources.survey.people import KEY, SECRET, answer, csv_of
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.claim("kills"), pytest.mark.timeout(900)]
 TABLES = ("raw", "validated", "quarantine", "dead_letters")
 EMAIL = "Cassiopeia.Canary@canary-mail.example"
 POINTS = {"keep_dead_letters", "replace_partition", "publish", "append_ledger"}

@@ -33,6 +33,8 @@ from include.workflow.partitions import windows_between
 from include.workflows.air_quality.features import build
 from include.workflows.air_quality.workflow import workflow
 
+pytestmark = pytest.mark.claim("flagships")
+
 # The same declaration in months instead of 112 days: how time is cut changes no row.
 BY_MONTH = workflow.model_copy(update={"partition": Partition(every="month", start=date(2025, 1, 1))})
 SENT_AFTER = timedelta(minutes=10)

@@ -24,6 +24,8 @@ from tests.injected import Expected, assert_accounted
 from tests.mqtt_broker import as_json, running_broker
 from tests.sources.sensor.stations import landed_payloads
 
+pytestmark = pytest.mark.claim("accounts")
+
 N_DAYS, N_GOOD = 8, 800
 BETWEEN = "expect_column_values_to_be_between"
 NO_PM25 = "pm25: expect_column_values_to_not_be_null (the instrument for particles gave no reading)"

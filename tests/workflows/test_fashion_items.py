@@ -22,6 +22,8 @@ from include.rehearsal import ingest, train
 from include.workflow import ImageSource, Search, Training, Workflow
 from include.workflows.fashion_items.workflow import workflow as declared
 
+pytestmark = pytest.mark.claim("flagships")
+
 TODAY = date(2026, 11, 23)  # a Monday
 AS_OF = datetime(2026, 11, 23, tzinfo=UTC)
 DAYS = [(TODAY - timedelta(days=number)).isoformat() for number in range(8, 0, -1)]

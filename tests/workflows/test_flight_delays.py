@@ -28,6 +28,8 @@ from include.workflow.partitions import PartitionWindow, window_of_key
 from include.workflows.flight_delays.features import build
 from include.workflows.flight_delays.workflow import workflow
 
+pytestmark = pytest.mark.claim("flagships")
+
 TODAY = datetime.now(UTC).date()
 
 

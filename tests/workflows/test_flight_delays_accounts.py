@@ -24,6 +24,8 @@ from include.workflow import Workflow
 from include.workflows.flight_delays.workflow import workflow
 from tests.injected import Expected, assert_accounted, ingest
 
+pytestmark = pytest.mark.claim("accounts")
+
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)
 N_DAYS, N_GOOD, N_COPIES = 13, 260, 40
 # Below what flight_delays declares as the largest share (75 %), and a day below its largest number of rows (1,100).

@@ -20,6 +20,8 @@ from include.evaluation.gate import GateEvidence, Verdict, judge
 from include.workflow import Gate
 from tests.evaluation.rows import CANDIDATE_AS_OF
 
+pytestmark = pytest.mark.claim("flagships")
+
 HOUR = 6  # readings
 SHARE_FITTED = 0.7
 

@@ -19,6 +19,8 @@ from include.sources.extraction import collect_partition
 from include.workflow.partitions import windows_between
 from include.workflows.release_notes.workflow import workflow
 
+pytestmark = pytest.mark.claim("flagships")
+
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,6 +24,8 @@ from include.workflow import Quality, Workflow
 from include.workflows.release_notes.workflow import workflow
 from tests.injected import Expected, assert_accounted
 
+pytestmark = pytest.mark.claim("accounts")
+
 MONTHS = [f"2015-{month:02}" for month in range(1, 13)]
 N_GOOD, N_FRESH = 1_200, 50  # the latter of this month: one of bad entries only would be stopped
 LACKS_DAY = ("released_at: event time is missing", "released_at: known time is missing")

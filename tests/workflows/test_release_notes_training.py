@@ -23,6 +23,8 @@ from include.sources.extraction import collect_partition
 from include.workflow.partitions import windows_between
 from include.workflows.release_notes.workflow import workflow
 
+pytestmark = pytest.mark.claim("flagships")
+
 AS_OF = datetime(2022, 9, 1, tzinfo=UTC)
 # 25 months with a release, in place of the declared seven years' 57: the declared gate has to be met all the same.
 SHORT = workflow.model_copy(

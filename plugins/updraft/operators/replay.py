@@ -58,7 +58,7 @@ class ReplayOperator(UpdraftOperator):
         from include.quality.standing import choose_partitions
 
         # An outlet without an event of ours would emit one of its own, without a partition.
-        self.outlets = []
+        self.outlets: list[Any] = []
         lake = open_lake()
         keys = choose_partitions(
             lake, workflow, keys=params["partitions"] or (), first=params["first_partition"], last=params["last_partition"]

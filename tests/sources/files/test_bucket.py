@@ -22,7 +22,7 @@ from tests.sources.files.conftest import DAY, declare, read, values
 from tests.sources.files.test_unreadable import CSV, N_ROWS, WHOLE
 
 Upload = Callable[..., str]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.claim("s3"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture

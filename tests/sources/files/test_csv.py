@@ -151,6 +151,7 @@ def test_what_the_csv_module_writes_is_read_back_exactly(put, folder: Path, tabl
     assert not letters
 
 
+@pytest.mark.claim("files")
 def test_values_with_line_breaks_cross_the_blocks(put, folder: Path) -> None:
     """Two megabytes of them, and one stray quote among them that swallows nothing."""
     lines = [f'{i},2026-01-05,"{"line" * 5}\n{i}\r\n",1\n' for i in range(60_000)]

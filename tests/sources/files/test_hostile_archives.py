@@ -20,6 +20,8 @@ from tests.sources.files.conftest import HEADER, declare, read, values
 from tests.sources.files.test_unreadable import CSV, source_of, zipped
 from tests.sources.files.workbook import HEAD, MAIN, workbook
 
+pytestmark = pytest.mark.claim("hostile")
+
 
 def linked() -> bytes:
     buffer = io.BytesIO()

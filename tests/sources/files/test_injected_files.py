@@ -27,6 +27,8 @@ from tests.factories import START, declare_workflow
 from tests.injected import Expected, assert_accounted
 from tests.sources.files.workbook import Raw, workbook
 
+pytestmark = pytest.mark.claim("accounts")
+
 KEY = "2026-01-05"
 COLUMNS = {"id": "integer", "sent_at": "timestamp", "depot": "text", "amount": "number"}
 NOT_WHOLE = ("id: key is missing", "sent_at: event time is missing")

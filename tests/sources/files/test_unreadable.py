@@ -156,6 +156,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_published(put, folder: Path, 
         reader.read_all()
 
 
+@pytest.mark.claim("kills")
 def test_a_writer_that_goes_on_is_never_published_in_part(folder: Path) -> None:
     """A writer of 3 s beside a reader that asks all the time: it gets all of the file, or nothing."""
     path = folder / "2026-01-05.csv"

@@ -21,6 +21,8 @@ from tests.seaweedfs import BUCKET
 from tests.sources.images.conftest import connection_uri
 from tests.sources.images.pictures import KEY, declare, encoded, errors_by_name, picture, put, read
 
+pytestmark = pytest.mark.claim("s3")
+
 
 def source(root: str, **changes: object) -> ImageSource:
     return ImageSource(**{"root": root, "conn_id": "photos", "event_time": "partition_start", "known_time": "partition_start", **changes})

@@ -23,6 +23,8 @@ from include.workflow import ImageSource, Quality, Workflow
 from tests.injected import Expected, assert_accounted
 from tests.sources.images.pictures import KEY, SUITE, declare, encoded
 
+pytestmark = pytest.mark.claim("accounts")
+
 N_OF_A_KIND = 500  # of 20 kinds
 N_GOOD, N_COPIES = 2_000, 100
 UNREAD = "sha256: key is missing"

@@ -22,7 +22,7 @@ from tests.sources.images.pictures import KEY, encoded, picture, put
 from tests.sources.images.test_layouts import voc
 
 SIZE = (8, 8)
-pytestmark = pytest.mark.timeout(900)  # some sixty processes, on a machine that may be busy
+pytestmark = [pytest.mark.claim("kills"), pytest.mark.timeout(900)]  # some sixty processes, on a machine that may be busy
 CUT = ("source: image_uri: the file is truncated",)
 WRITING = ["replace_partition.before_write", "replace_partition.before_commit", "replace_partition.after_commit"]
 # In this order each run comes further than the one before: first `raw` is written, then the quarantine, then the accepted rows.

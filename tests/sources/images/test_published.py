@@ -212,6 +212,7 @@ def test_the_page_counts_copies_and_look_alikes_and_names_no_image(root, lake, t
     assert "secret-name" not in text
 
 
+@pytest.mark.claim("s3")
 def test_the_same_over_s3_lake_and_images_alike(bucket, tmp_path):
     for number in range(4):
         bucket.put(f"{KEY}/cat/{number}.png", encoded(picture(number)))

@@ -122,6 +122,7 @@ def test_without_the_declaration_a_video_is_no_image(tmp_path):
     assert rows["source_error"].to_pylist() == ["image_uri: the file is of no supported format"]
 
 
+@pytest.mark.claim("memory")
 def test_memory_does_not_grow_with_the_video(tmp_path):
     """A minute of 640 x 480, 553 MB when decoded."""
     film(tmp_path / "films" / "cat" / "a.mp4", seconds=60, size=(640, 480))

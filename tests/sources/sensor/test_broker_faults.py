@@ -16,6 +16,8 @@ from tests.mqtt_broker import as_json, running_broker
 from tests.sources.sensor.stations import declare, landed_payloads, reading, rows_of
 from tests.sources.sensor.test_collection import collect_until, run_collect
 
+pytestmark = pytest.mark.claim("sensors")
+
 
 def numbered(first, last, today):
     """Readings with these numbers, the last one included, a second apart."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from time import monotonic
 
+import pytest
+
 from include.lake.incidents import read_incidents
 from include.lake.partitions import list_partitions, read_partitions
 from include.sources.kinds import CollectReport, collect
 from include.workflow.partitions import window_of_moment
 from tests.mqtt_broker import as_json
 from tests.sources.sensor.stations import all_rows, landed_payloads, reading
+
+pytestmark = pytest.mark.claim("sensors")
 
 
 def run_collect(workflow, lake, uri, at) -> CollectReport:

@@ -17,6 +17,8 @@ from tests.mqtt_broker import Broker, as_json, running_broker
 from tests.sources.sensor.stations import SUITE, declare
 from tests.sources.sensor.test_collection import collect_until, run_collect
 
+pytestmark = pytest.mark.claim("accounts")
+
 N_BAD, N_GOOD, N_COPIES = 10_000, 1400, 500
 MAX_PAYLOAD = 20_000
 # What the rules say of a row that was never read: it has no time and no key.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.injected import Expected, assert_accounted, ingest
 from tests.mqtt_broker import as_json, running_broker
 from tests.sources.sensor.killed import forking
 from tests.sources.sensor.stations import landed_payloads, reading
 from tests.sources.sensor.test_collection import collect_until, run_collect
+
+pytestmark = pytest.mark.claim("sensors")
 
 POINTS = (
     "sensor.before_landing",

@@ -20,7 +20,7 @@ from tests.sources.sensor.stations import declare, landed_payloads, rows_of
 from tests.sources.sensor.test_broker_faults import missing, numbered, payloads_of
 from tests.sources.sensor.test_collection import collect_until, run_collect
 
-pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")
+pytestmark = [pytest.mark.claim("sensors"), pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")]
 
 
 def test_what_was_published_while_nobody_listened_is_all_there_after_a_restart(tmp_path, stations, lake, today):

@@ -95,6 +95,7 @@ def test_a_known_time_ahead_of_the_arrival_is_refused(tmp_path, lake):
     assert rows_of(lake, workflow, "2026-01-05")["source_error"].to_pylist() == [None, "sent_at: lies after the row's arrival"]
 
 
+@pytest.mark.claim("sensors")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), n_copies=st.integers(0, 15))
 def test_any_order_and_delay_within_the_lateness_gives_the_same_rows(tmp_path_factory, seed, n_copies):

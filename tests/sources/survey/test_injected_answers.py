@@ -18,6 +18,8 @@ from include.workflow import Quality, SurveySource
 from tests.injected import Expected, assert_accounted
 from tests.sources.survey.people import DAY, KEY, SUITE, answer, csv_of, declare, files_of_answers, leaks, policy
 
+pytestmark = pytest.mark.claim("accounts")
+
 MISSING = ("answer_id: key is missing", "respondent: key is missing")
 NO_TIMES = ("answered_at: event time is missing", "received_at: known time is missing")
 TOO_FEW = "source: privacy: fewer than 5 respondents share its quasi-identifiers"

@@ -16,6 +16,8 @@ from tests.crashes import PROJECT_ROOT
 from tests.fault_proxy import FaultProxy
 from tests.sources.web.small_site import N_PAGES, NAMES, rows_of, serve
 
+pytestmark = pytest.mark.claim("kills")
+
 PAGES = [f"/p{number}.html" for number in range(N_PAGES)]
 EACH_ONCE = Counter(["/robots.txt", *PAGES])
 

@@ -114,6 +114,7 @@ def test_a_refusal_is_one_attempt(tmp_path, site, lake, code):
     assert site.paths().count("/a.html") == 1
 
 
+@pytest.mark.claim("hostile")
 def test_a_drip_ends_at_the_deadline(tmp_path, site, lake):
     site.faults["/a.html"] = []
     site.default = drip(0.2)

@@ -26,6 +26,8 @@ from tests.fault_proxy import Fault, FaultProxy, reset, status
 from tests.sources.web import hostile
 from tests.sources.web.small_site import N_PAGES, declare, page, rows_of, serve
 
+pytestmark = pytest.mark.claim("hostile")
+
 MB = 1 << 20
 
 

@@ -21,6 +21,8 @@ from tests.factories import declare_workflow
 from tests.fault_proxy import FaultProxy, status
 from tests.injected import Expected, assert_accounted, latest_lines
 
+pytestmark = pytest.mark.claim("accounts")
+
 N_OF_A_KIND, N_PAGES = 1_000, 12
 PAST = "2026-01-05"
 GOOD = {"b": "A thing", "i": PAST, "u": "9.5", "s": "3", "em": "true", "code": "north"}

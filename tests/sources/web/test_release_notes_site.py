@@ -23,6 +23,8 @@ from include.workflow.partitions import window_of_moment, windows_between
 from include.workflows.release_notes.workflow import workflow
 from tests.fault_proxy import FaultProxy, drip, reset, status
 
+pytestmark = pytest.mark.claim("crawls")
+
 KEY = "2026-10"
 
 

@@ -15,10 +15,10 @@ import requests
 
 from include.lake.ledger import DECISIONS, PROMOTIONS, RUNS, current_champion, latest_decision, read_ledger
 from include.lake.partitions import list_partitions, read_partition
-from tests.system.dag_files import hurry
-from tests.system.questions import backfill, current_bytes, differing_partitions, gate_state, latest_runs, trainings, wait_for_trainings
+from tests.acceptance.dag_files import hurry
+from tests.acceptance.questions import backfill, current_bytes, differing_partitions, gate_state, latest_runs, trainings, wait_for_trainings
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.claim("demo"), pytest.mark.timeout(1500)]
 
 STEPS = ("ingest", "train", "deploy", "monitor")
 

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from include.lake.store import Lake, open_lake
 from include.settings import read_settings
+from tests.acceptance.stack import AirflowStack
 from tests.alerts.receivers import HookSink, MailSink
 from tests.factories import START, parcel_rows
-from tests.system.stack import AirflowStack
 
 WAIT_SECONDS = 300.0
 DAYS = GOOD, REFUSED, KILLED, RETRIED, LOST = tuple(f"{START + timedelta(days=n):%Y-%m-%d}" for n in range(5))

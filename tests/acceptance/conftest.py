@@ -26,11 +26,11 @@ from embedded.control import read_status, stop, wait_until_healthy
 from embedded.home import Home
 from include.lake.store import Lake, open_lake
 from include.settings import PROJECT_ROOT, Settings, read_settings
+from tests.acceptance.dag_files import ALERTING, copy_dags
+from tests.acceptance.stack import AirflowStack, assert_ended, signed_in
+from tests.acceptance.watched import DAYS, Watched, fill, wait_for
 from tests.alerts.receivers import HookSink, MailSink, hook_sink, mail_sink, write_certificate
 from tests.factories import START, declare_workflow, parcel_rows
-from tests.system.dag_files import ALERTING, copy_dags
-from tests.system.stack import AirflowStack, assert_ended, signed_in
-from tests.system.watched import DAYS, Watched, fill, wait_for
 
 # A stack waits most of its time, and with the default that takes a fifth of a core from the other tests.
 IDLE_SECONDS = "0.5"

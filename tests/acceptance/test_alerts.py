@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from include.lake.incidents import read_incidents
+from tests.acceptance.watched import GOOD, KILLED, LOST, REFUSED, RETRIED, WAIT_SECONDS, WRONG, Watched, fill, wait_for
 from tests.alerts.receivers import PASSWORD, SECRET
 from tests.factories import START, parcel_rows
-from tests.system.watched import GOOD, KILLED, LOST, REFUSED, RETRIED, WAIT_SECONDS, WRONG, Watched, fill, wait_for
 
 log = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.claim("alerts"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from deltalake import DeltaTable
 from include.lake.ledger import RUNS, read_ledger
 from include.lake.partitions import read_partition
 from include.lake.store import table_uri
-from tests.system.conftest import Demo
-from tests.system.package_counts import expected_counts
+from tests.acceptance.conftest import Demo
+from tests.acceptance.package_counts import expected_counts
 
 TABLES = ("raw", "validated", "quarantine")
 

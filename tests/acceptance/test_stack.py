@@ -17,11 +17,11 @@ from embedded.control import read_status, start, stop, wait_until_healthy
 from embedded.home import Home, is_free
 from embedded.processes import find_marked, find_session, load_record, send_signal
 from include.settings import PROJECT_ROOT
-from tests.system.stack import AirflowStack
-from tests.system.watched import wait_for
+from tests.acceptance.stack import AirflowStack
+from tests.acceptance.watched import wait_for
 
 # Killed once the demo is done, whose stack it is.
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1500), pytest.mark.usefixtures("demo")]
+pytestmark = [pytest.mark.claim("stack"), pytest.mark.timeout(1500), pytest.mark.usefixtures("demo")]
 
 # Within 90 s on two cores that do nothing else. Beside other tests it takes longer, and how long is recorded.
 RECOVERY_SECONDS = 300.0

@@ -18,13 +18,15 @@ INSTALL = $(if $(INDEX),UV_DEFAULT_INDEX="$(INDEX)" )$(BIN)/uv pip install -q --
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.12 python3.11 python3.13 python3 python)
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
+BEGUN := $(shell date +%s)
+
 .PHONY: help demo up down status suggest-suite reproduce test unit acceptance coverage check fix bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 21
 
 demo: $(VENV)/.installed ## Bring everything up, run the whole loop on real flights (or WORKFLOW=release_notes, air_quality), show what came of it
-	@$(RUN) -m embedded demo $(WORKFLOW)
+	@UPDRAFT_MAKE_BEGUN=$(BEGUN) $(RUN) -m embedded demo $(WORKFLOW)
 
 up: $(VENV)/.installed ## Start PostgreSQL, Airflow and the endpoint
 	@$(RUN) -m embedded up

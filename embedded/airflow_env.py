@@ -12,10 +12,6 @@ from embedded.processes import MARK
 
 ADMIN_USER = "admin"
 MAIN_ENDPOINT = "endpoint"
-POOLS = {
-    "updraft_promotion": (1, "One promotion at a time"),
-    "updraft_lake": (8, "Tasks that write to the lake"),
-}
 
 
 def stack_environment(home: Home, environ: Mapping[str, str] | None = None) -> dict[str, str]:

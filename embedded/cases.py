@@ -10,7 +10,7 @@ from importlib import import_module
 from embedded import air_quality, air_quality_broker, release_notes
 from embedded.control import wait_until_healthy
 from embedded.databases import database_uri, is_external
-from embedded.demo_data import install_package, load_flights, reader_uri
+from embedded.demo_data import install_package, load_flights, reader_uri, upcoming_flight
 from embedded.home import Home
 from embedded.services import Service
 from include.workflow import Workflow
@@ -38,6 +38,8 @@ class DemoCase:
     """Its own processes, beside the endpoint: given their environment."""
     newest: Callable[[Workflow], datetime]
     """The moment up to which there is data to train on."""
+    upcoming: Callable[[Home, Workflow], Mapping[str, object] | None] = lambda home, workflow: None
+    """Something that has not happened yet, with what is known of it now; None where there is no such thing."""
 
     def declaration(self) -> Workflow:
         """Import the workflow's declaration."""
@@ -56,6 +58,11 @@ def _load_flights(home: Home, tell: Tell) -> int:
         wait_until_healthy(home, ["postgres"])
     wait_until_healthy(home, ["airflow-setup"])  # it creates the databases
     return load_flights(database_uri(home, "flights"), home=home.folder, progress=tell)
+
+
+def _next_flight(home: Home, workflow: Workflow) -> Mapping[str, object] | None:
+    query = (workflow.folder / "extract.sql").read_text(encoding="utf-8")
+    return None if is_external() else upcoming_flight(database_uri(home, "flights"), query=query)
 
 
 def _play_station(home: Home, tell: Tell) -> int:
@@ -87,6 +94,7 @@ FLIGHTS = DemoCase(
     load=_load_flights,
     services=lambda home, environment: [],
     newest=_newest_settled,
+    upcoming=_next_flight,
 )
 RELEASE_NOTES = DemoCase(
     workflow_name="release_notes",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
+
+import psutil
 
 from embedded.airflow_env import ADMIN_USER, stack_environment
 from embedded.api_client import AirflowApiError, AirflowClient
@@ -19,7 +24,7 @@ from embedded.postgres import PostgresError
 from embedded.progress import Progress
 from embedded.summary import collect_outcome, describe, write_demo_file
 from embedded.training_calendar import training_calendar
-from embedded.verification import VerificationError, Verified, served_version, verify_predictions
+from embedded.verification import VerificationError, Verified, served_version, verify_predictions, verify_upcoming
 from include.errors import UpdraftError
 from include.settings import read_settings
 from include.workflow import Workflow
@@ -47,11 +52,11 @@ def _run(home: Home, case: DemoCase, progress: Progress) -> None:
     prepare_home(home)
     if not start(home):
         _check_ports(home)
-    with progress.stage("data", case.data):
+    with progress.stage("source", case.data):
         case.fetch(home, progress.tell)
         request_demo(home, case.workflow_name)
         shift_days = case.load(home, progress.tell)
-    with progress.stage("start", "Airflow's four processes and the endpoint"):
+    with progress.stage("stack", "Airflow's four processes and the endpoint"):
         wait_until_healthy(home, at_least=[endpoint_name(workflow.name)], progress=progress.tell)
     # The processes were started with exactly these; this process reads the lake and the registry by them too.
     os.environ.update(stack_environment(home))
@@ -65,9 +70,15 @@ def _run(home: Home, case: DemoCase, progress: Progress) -> None:
         training = loop.train(calendar)
     with progress.stage("deploy", "verify evidence, stage, smoke test, promote"):
         loop.deploy(training)
-    with progress.stage("verify", "asking the endpoint what the model said offline"):
-        verified = _verify(home, workflow)
-    _conclude(home, case, verified, progress.seconds, shift_days)
+    with progress.stage("predict", "asking the endpoint what the model said offline"):
+        verified = _verify(home, case, workflow)
+    _conclude(home, case, verified, {"environment": _environment_seconds(), **progress.seconds}, shift_days)
+
+
+def _environment_seconds() -> float:
+    """How long make took to bring the environment up, before it started this process."""
+    begun = os.environ.get("UPDRAFT_MAKE_BEGUN", "")
+    return round(max(0.0, psutil.Process().create_time() - int(begun)), 1) if begun.isdigit() else 0.0
 
 
 def _check_ports(home: Home) -> None:
@@ -84,8 +95,9 @@ def _length(workflow: Workflow) -> str:
     return f"{days} days, with a search of {workflow.training.search.budget_seconds:g} CPU seconds"
 
 
-def _verify(home: Home, workflow: Workflow) -> Verified:
+def _verify(home: Home, case: DemoCase, workflow: Workflow) -> Verified:
     from include.modeling.model import read_golden
+    from include.modeling.schema import coerce_row
     from include.registry import load_version, open_registry, read_version, version_folder
 
     settings = read_settings()
@@ -93,16 +105,27 @@ def _verify(home: Home, workflow: Workflow) -> Verified:
     if version is None:
         raise DemoError(_why_nothing_serves(workflow))
     registry = open_registry(settings)
-    load_version(registry, workflow.name, version)  # verifies every byte first
+    model = load_version(registry, workflow.name, version)  # verifies every byte first
     with version_folder(registry, read_version(registry, workflow.name, version)) as folder:
         golden = read_golden(folder)
     rows: list[Mapping[str, Any]] = list(golden.rows)
-    return verify_predictions(settings.endpoint_url_of(workflow.name), rows=rows, expected=list(golden.predictions))
+    url = settings.endpoint_url_of(workflow.name)
+    verified = verify_predictions(url, rows=rows, expected=list(golden.predictions))
+    upcoming = case.upcoming(home, workflow)
+    if upcoming is None:
+        return verified
+    columns = model.manifest.input_columns
+    # As JSON carries it: what is served is held against what the model says of the very same request.
+    request = json.loads(json.dumps({column.name: upcoming.get(column.name) for column in columns}, default=_as_text))
+    expected = float(model.predict([coerce_row(columns, request)])[0])
+    return replace(verified, upcoming={"request": request, **verify_upcoming(url, row=request, expected=expected)})
+
+
+def _as_text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _why_nothing_serves(workflow: Workflow) -> str:
-    import json
-
     from include.lake.ledger import DECISIONS, read_ledger
     from include.lake.store import open_lake
 

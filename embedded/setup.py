@@ -6,7 +6,6 @@ import logging
 import sys
 from importlib.metadata import version
 
-from embedded.airflow_env import POOLS
 from embedded.databases import create_databases, database_uri
 from embedded.home import Home, open_home, read_json, write_json
 
@@ -14,19 +13,15 @@ log = logging.getLogger("embedded.setup")
 
 
 def set_up_airflow(home: Home) -> bool:
-    """Migrate Airflow's schema and create the pools; False if this version did so before in this very database."""
+    """Migrate Airflow's schema; False if this version did so before in this very database."""
     create_databases(home)
     marker = home.airflow / "schema.json"
     installed = version("apache-airflow-core")
     if read_json(marker) == {"airflow": installed, "revision": _revision(home)}:
         return False
-    from airflow.models.pool import Pool
     from airflow.utils.db import upgradedb
 
     upgradedb()
-    for name, (slots, description) in POOLS.items():
-        if Pool.get_pool(name) is None:
-            Pool.create_or_update_pool(name, slots, description, include_deferred=False)
     write_json(marker, {"airflow": installed, "revision": _revision(home)})
     return True
 

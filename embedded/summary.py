@@ -112,10 +112,18 @@ def describe(home: Home, settings: Settings, *, outcome: Outcome, verified: Veri
         f"  Airflow   http://127.0.0.1:{home.ports['airflow']}   user {ADMIN_USER}   password {home.secrets['admin_password']}",
         f"  try it    curl -s {url}/invocations -H 'Content-Type: application/json' -d {sample}",
         f"            (this {item}: {label}, with probability {score:.3f})",
+        *_upcoming(verified, item),
         "",
         "Everything stays up. `make status` shows it, `make down` stops it.",
     ]
     return "\n".join(lines)
+
+
+def _upcoming(verified: Verified, item: str) -> list[str]:
+    if verified.upcoming is None:
+        return []
+    known = ", ".join(f"{name} {value}" for name, value in list(verified.upcoming["request"].items())[:6] if value is not None)
+    return [f"  next      a {item} to come ({known}): {verified.upcoming['label']}, with probability {verified.upcoming['score']:.3f}"]
 
 
 def _sample_file(home: Home, verified: Verified) -> Path:

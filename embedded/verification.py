@@ -26,6 +26,8 @@ class Verified:
     max_difference: float
     sample_request: Mapping[str, Any]
     sample_answer: Mapping[str, Any]
+    upcoming: Mapping[str, Any] | None = None
+    """What the endpoint says of something that has not happened yet."""
 
 
 def served_version(url: str, *, timeout_seconds: float = 30) -> str | None:
@@ -72,6 +74,25 @@ def verify_predictions(url: str, *, rows: list[Mapping[str, Any]], expected: lis
         sample_request=sample,
         sample_answer=sample_answer["predictions"][0],
     )
+
+
+def verify_upcoming(url: str, *, row: Mapping[str, Any], expected: float) -> Mapping[str, Any]:
+    """
+    Ask for a row that nobody knows the truth of yet; the answer must be the offline one.
+
+    Raises
+    ------
+    VerificationError
+        If the endpoint refuses it, or the score differs by more than 1e-9.
+
+    """
+    response = _session().post(f"{url}/invocations", json=row, timeout=30)
+    if not response.ok:
+        raise VerificationError(f"the endpoint refuses a row of today ({response.status_code}): {response.text[:300]}")
+    answer: Mapping[str, Any] = response.json()["predictions"][0]
+    if not abs(answer["score"] - expected) <= TOLERANCE:
+        raise VerificationError(f"of a row of today the endpoint says {answer['score']}, the model offline {expected}")
+    return answer
 
 
 def _session() -> requests.Session:

@@ -53,7 +53,7 @@ def ingest(workflow: Workflow, partition_key: str, *, connection_uri: str | None
 
     token = new_token()
     extracted = extract_partition(workflow, partition_key, connection_uri=connection_uri, lake=lake, token=token)
-    report = validate_partition(workflow, partition_key, lake=lake, raw_version=extracted.version, run_id=run_id)
+    report = validate_partition(workflow, partition_key, lake=lake, raw_version=extracted.version, run_id=run_id, try_id=str(token))
     return publish_partition(workflow, report, lake=lake, token=token, run_id=run_id, try_id=str(token))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import hypothesis
@@ -47,6 +48,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     claims = [item for item in items if item.get_closest_marker("claim")]
     config.hook.pytest_deselected(items=claims)
     items[:] = [item for item in items if item not in set(claims)]
+
+
+def pytest_sessionfinish() -> None:
+    """End the server that forked the tests' processes: else it would end some time after us."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

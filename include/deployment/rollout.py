@@ -22,9 +22,11 @@ from include.lake.store import Lake
 from include.modeling.model import Golden, read_golden, verify_model
 from include.registry.backfilled import Override, backfilled_reason
 from include.registry.evidence import require_evidence
+from include.registry.judgement import judge_again
 from include.registry.lookup import read_version, version_folder
 from include.registry.promotion import promote, require_current, roll_back
 from include.registry.store import Registry
+from include.registry.succession import promotions_of, version_of
 from include.settings import Settings
 from include.workflow import Workflow
 
@@ -54,16 +56,27 @@ class Verified:
     approval_reason: str
 
 
-def verify_evidence(workflow: Workflow, version: str, *, lake: Lake, registry: Registry, allow_backfilled: bool = False) -> Verified:
+def verify_evidence(
+    workflow: Workflow,
+    version: str,
+    *,
+    lake: Lake,
+    registry: Registry,
+    allow_backfilled: bool = False,
+    decided_by: str = "deployment",
+) -> Verified:
     """
     Check that a version may be deployed now. With `allow_backfilled` a backfilled one passes here, and waits for a person's approval.
+
+    If another version has become champion since the decision, this one is judged again, against that one and on the same rows; that
+    decision is recorded too.
 
     Raises
     ------
     EvidenceError, TamperedModelError
         As `registry.evidence.require_evidence`.
     StalePromotionError
-        If the decision is no longer about today's champion, or of a backfilled version. Not if the version is the champion: then the rest
+        If the version is backfilled, was champion before, or is refused beside today's champion. Not if it is the champion: then the rest
         is completed.
 
     """
@@ -71,6 +84,9 @@ def verify_evidence(workflow: Workflow, version: str, *, lake: Lake, registry: R
     champion = current_champion(lake, workflow.name)
     if champion is not None and champion.model_version == version:
         return Verified(decision=decision, approval_reason="")
+    may_ship = allow_backfilled or backfilled_reason(decision, champion) is None
+    if may_ship and decision.champion_version != version_of(champion) and not promotions_of(lake, workflow.name, version):
+        decision = judge_again(workflow, decision, lake=lake, registry=registry, decided_by=decided_by)
     require_current(decision, lake=lake, is_allowed=allow_backfilled)
     return Verified(decision=decision, approval_reason=backfilled_reason(decision, champion) or "")
 
@@ -155,11 +171,18 @@ def promote_version(  # noqa: PLR0913 - what, where, by whom
     return record
 
 
-def roll_back_version(
-    workflow: Workflow, version: str, *, lake: Lake, registry: Registry, settings: Settings, decided_by: str
+def roll_back_version(  # noqa: PLR0913 - what, where, by whom
+    workflow: Workflow,
+    version: str,
+    *,
+    lake: Lake,
+    registry: Registry,
+    settings: Settings,
+    decided_by: str,
+    to_version: str | None = None,
 ) -> PromotionRecord:
     """
-    Withdraw the champion `version`, in ledger, registry and endpoints.
+    Withdraw the champion `version`, in ledger, registry and endpoints; `to_version`, or the one that it replaced, answers again.
 
     Raises
     ------
@@ -171,7 +194,7 @@ def roll_back_version(
     """
     clients = clients_of(workflow, settings)
     target = ", ".join(client.url for client in clients)
-    record = roll_back(workflow, version, lake=lake, registry=registry, target=target, decided_by=decided_by)
+    record = roll_back(workflow, version, lake=lake, registry=registry, target=target, decided_by=decided_by, to_version=to_version)
     crash_point("rollout.before_roll_back")
     for client in clients:
         _switch(client, record.model_version)

@@ -59,6 +59,7 @@ __all__ = [
     "append_decision",
     "append_promotion",
     "append_run",
+    "append_stop",
     "chain_faults",
     "current_champion",
     "latest_decision",
@@ -85,6 +86,11 @@ def append_run(lake: Lake, record: RunRecord, *, is_changed: bool = False) -> No
             return
     identity = (record.workflow, record.partition_key, record.run_id, record.digest, record.try_id)
     _append_once(lake, RUNS, record, app_id=_app_id("run", *identity))
+
+
+def append_stop(lake: Lake, record: RunRecord) -> None:
+    """Append that a partition was stopped, once per try: what was published of it before stands, and so does its line."""
+    _append_once(lake, RUNS, record, app_id=_app_id("stop", record.workflow, record.partition_key, record.run_id, record.try_id))
 
 
 def _outcome(record: RunRecord) -> tuple[str | int, ...]:
@@ -136,9 +142,13 @@ def append_promotion(lake: Lake, record: PromotionRecord) -> None:
     raise _contended(PROMOTIONS)
 
 
-def read_ledger(lake: Lake, table: str, *, workflow: str | None = None, where: pc.Expression | None = None) -> pa.Table:
+def read_ledger(
+    lake: Lake, table: str, *, workflow: str | None = None, where: pc.Expression | None = None, with_stops: bool = False
+) -> pa.Table:
     """
     Read a table of the ledger, or those of its lines that meet a condition: files that hold none, by the log's minima, are not opened.
+
+    Of `ledger/runs` it returns what was published; `with_stops` also what was stopped.
 
     Returns
     -------
@@ -152,6 +162,8 @@ def read_ledger(lake: Lake, table: str, *, workflow: str | None = None, where: p
     conditions = [] if workflow is None else [pc.field("workflow") == workflow]
     conditions += [] if where is None else [where]
     rows = ledger_rows(lake, table, open_table(lake, table), reduce(and_, conditions) if conditions else None)
+    if table == RUNS and not with_stops:
+        rows = rows.filter(pc.not_equal(pc.fill_null(rows["status"], "published"), "stopped"))
     order = {RUNS: ["recorded_at"], DECISIONS: ["decided_at"], PROMOTIONS: ["workflow", "alias", "epoch"]}[table]
     return rows.sort_by([(name, "ascending") for name in order])
 

@@ -18,7 +18,12 @@ Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One publication of one partition: rows_in = rows_published + rows_quarantined + rows_duplicate."""
+    """
+    What became of one partition in one run.
+
+    `status` is "published" (then rows_in = rows_published + rows_quarantined + rows_duplicate) or "stopped": raw keeps the rows, nothing
+    else has changed, and `reasons`, a JSON list of text, says why. On lines from before there was a status it is None: published.
+    """
 
     workflow: str
     partition_key: str
@@ -33,6 +38,8 @@ class RunRecord:
     raw_version: int
     digest: str
     recorded_at: datetime
+    status: str | None = "published"
+    reasons: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ContractViolationError, DataError
+from include.lake.crash_points import crash_point
 from include.lake.digests import digest_table
+from include.lake.ledger import RunRecord, append_stop
 from include.lake.partitions import read_partition
-from include.lake.store import Lake
+from include.lake.store import Lake, table_exists, table_version
 from include.quality.docs import write_page
 from include.quality.drift import detect_drift
 from include.quality.history import read_past
@@ -46,9 +49,11 @@ class Judged:
     notes: tuple[str, ...]
 
 
-def validate_partition(workflow: Workflow, partition_key: str, *, lake: Lake, raw_version: int, run_id: str) -> ValidationReport:
+def validate_partition(
+    workflow: Workflow, partition_key: str, *, lake: Lake, raw_version: int, run_id: str, try_id: str = ""
+) -> ValidationReport:
     """
-    Judge one raw partition by the workflow's suite, and store the verdict.
+    Judge one raw partition by the workflow's suite, and store the verdict: a split to publish, or a line in the ledger that it is stopped.
 
     Row rules split it; table rules stop it, and so does what would make a split meaningless: an empty partition, a key or time
     without any value, a rule that could not be run or had nothing to judge, a partition of which no row is left, or too few
@@ -62,8 +67,8 @@ def validate_partition(workflow: Workflow, partition_key: str, *, lake: Lake, ra
         Where it is.
     raw_version : int
         Version of `<name>/raw` to read, as the extraction reported it.
-    run_id : str
-        The run, for the page's name.
+    run_id, try_id : str
+        The run, for the page's name, and its try: for the ledger.
 
     Returns
     -------
@@ -78,7 +83,29 @@ def validate_partition(workflow: Workflow, partition_key: str, *, lake: Lake, ra
         If the partition is not to be published; a line a broken rule.
 
     """
-    return store_judgement(judge_partition(workflow, partition_key, lake=lake, raw_version=raw_version), lake=lake, run_id=run_id)
+    try:
+        return store_judgement(judge_partition(workflow, partition_key, lake=lake, raw_version=raw_version), lake=lake, run_id=run_id)
+    except ContractViolationError as error:
+        crash_point("validate.before_stop")
+        stop = RunRecord(
+            workflow=workflow.name,
+            partition_key=partition_key,
+            run_id=run_id,
+            try_id=try_id,
+            rows_in=error.counts.get("rows_in", 0),
+            rows_published=0,
+            rows_quarantined=0,
+            rows_duplicate=0,
+            table_version=_version_of(lake, f"{workflow.name}/validated"),
+            quarantine_version=_version_of(lake, f"{workflow.name}/quarantine"),
+            raw_version=raw_version,
+            digest="",
+            recorded_at=datetime.now(UTC),
+            status="stopped",
+            reasons=json.dumps([line.strip() for line in str(error).splitlines()[1:]]),
+        )
+        append_stop(lake, stop)
+        raise
 
 
 def judge_partition(workflow: Workflow, partition_key: str, *, lake: Lake, raw_version: int) -> Judged:
@@ -193,6 +220,11 @@ def _too_many(split: Split, quality: Quality) -> tuple[str, ...]:
     return (
         f"{n_bad} of {n_judged} rows ({n_bad / n_judged:.1%}) break a rule, and at most {limit:.1%} may (quality.max_quarantined): {shown}",
     )
+
+
+def _version_of(lake: Lake, table: str) -> int:
+    """Version of a table that a stop leaves as it is; -1 if there is none yet."""
+    return table_version(lake, table) if table_exists(lake, table) else -1
 
 
 def _count(split: Split, *, rows_in: int) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from include.errors import EvidenceError
+from include.errors import EvidenceError, StalePromotionError
 from include.evaluation.figures import draw_difference
 from include.evaluation.gate import GateEvidence, Verdict, judge
 from include.evaluation.json_numbers import to_json_number
@@ -100,6 +100,33 @@ def judge_version(
     append_decision(lake, record)
     crash_point("judge.after_ledger")
     return record
+
+
+def judge_again(workflow: Workflow, decision: DecisionRecord, *, lake: Lake, registry: Registry, decided_by: str) -> DecisionRecord:
+    """
+    Judge a version that was let through against another champion than today's: on the rows of that decision, against the present one.
+
+    Returns
+    -------
+    DecisionRecord
+        A PROMOTE, recorded.
+
+    Raises
+    ------
+    StalePromotionError
+        If the verdict is another one now; it is recorded all the same.
+
+    """
+    snapshot = Snapshot(**read_evidence(lake, decision)["snapshot"])
+    name, version = workflow.name, decision.model_version
+    again = judge_version(workflow, snapshot, version, lake=lake, registry=registry, decided_by=decided_by)
+    if again.verdict != "PROMOTE":
+        reasons = "; ".join(json.loads(again.reasons))
+        raise StalePromotionError(
+            f"version {version} of {name!r} was judged against champion {decision.champion_version}; against {again.champion_version}, "
+            f"which is champion now, the verdict is {again.verdict}: {reasons}"
+        )
+    return again
 
 
 def _inputs(workflow: Workflow, snapshot: Snapshot, version: str, *, lake: Lake, registry: Registry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, BaseOperator, Param
 from include.workflow import Workflow
 from include.workflow.durations import describe_duration
 from updraft import assets, schedules
-from updraft.defaults import LAKE_POOL, PROMOTION_POOL, RUN_TIMEOUT, TASK_DEFAULTS
+from updraft.defaults import RUN_TIMEOUT, TASK_DEFAULTS
 from updraft.notifiers.outcomes import run_callbacks, task_callbacks
 from updraft.operators.approve import ApproveOperator
 from updraft.operators.deploy import (
@@ -21,7 +21,7 @@ from updraft.operators.deploy import (
     StageOperator,
     VerifyEvidenceOperator,
 )
-from updraft.operators.ingest import CollectOperator, ExtractOperator, PublishOperator, ValidateOperator
+from updraft.operators.ingest import CollectOperator, ExtractOperator, ValidateOperator
 from updraft.operators.monitor import CollectPredictionsOperator
 from updraft.operators.train import (
     EvaluateOperator,
@@ -47,7 +47,7 @@ def _ingest(workflow: Workflow, doc: str) -> DAG:
     is_collected = workflow.source.replay == "archived"
     steps = "collect, extract, validate" if is_collected else "extract, validate"
     note = (
-        f"Brings one {workflow.partition.every} of rows into the lake: {steps}, publish or quarantine. Backfill it freely: "
+        f"Brings one {workflow.partition.every} of rows into the lake: {steps}: publish or quarantine. Backfill it freely: "
         "a repeated partition gives the same bytes.\n\n"
         "*Triage:* open the failed task; its message names the cause. No partition is ever half published, so clearing is always safe."
     )
@@ -69,10 +69,7 @@ def _ingest(workflow: Workflow, doc: str) -> DAG:
         params=params,
     ) as dag:
         extract = ExtractOperator(task_id="extract", workflow=workflow)
-        validate = ValidateOperator(task_id="validate", workflow=workflow, extracted=extract.output)
-        PublishOperator(
-            task_id="publish", workflow=workflow, validated=validate.output, pool=LAKE_POOL, outlets=[assets.validated(workflow)]
-        )
+        ValidateOperator(task_id="validate", workflow=workflow, extracted=extract.output, outlets=[assets.validated(workflow)])
         if is_collected:
             _collect(workflow) >> extract
     return dag
@@ -186,8 +183,8 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
     with _dag(
         workflow, "deploy", f"{doc}\n\n{note}", schedule=schedules.when_model_is_registered(workflow), max_active_runs=1, params=params
     ) as dag:
-        verify = VerifyEvidenceOperator(task_id="verify_evidence", multiple_outputs=True, workflow=workflow, pool=PROMOTION_POOL)
-        step: dict[str, Any] = {"workflow": workflow, "version": _item(verify, "version"), "pool": PROMOTION_POOL}
+        verify = VerifyEvidenceOperator(task_id="verify_evidence", multiple_outputs=True, workflow=workflow)
+        step: dict[str, Any] = {"workflow": workflow, "version": _item(verify, "version")}
         approve = ApproveBackfilledOperator(task_id="approve_backfilled", workflow=workflow, reason=_item(verify, "approval_reason"))
         stage = StageOperator(task_id="stage", **step)
         smoke_test = SmokeTestOperator(task_id="smoke_test", **step)

@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Param
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from include.workflow import SurveySource, Workflow
-from updraft.defaults import LAKE_POOL, RUN_TIMEOUT, TASK_DEFAULTS
+from updraft.defaults import RUN_TIMEOUT, TASK_DEFAULTS
 from updraft.notifiers.outcomes import TellOfSuccess, task_callbacks
 from updraft.operators.lake import (
     EraseOperator,
@@ -37,7 +37,7 @@ def build_maintain_lake(workflows: Sequence[Workflow], *, doc: str) -> DAG:
             task_id="tidy_ledger", doc_md=f"{TidyLedgerOperator.__doc__}\n\n*Triage:* clear this task; a failed round loses nothing."
         )
         for workflow in workflows:
-            step: dict[str, Any] = {"workflow": workflow, "pool": LAKE_POOL, **task_callbacks(workflow=workflow)}
+            step: dict[str, Any] = {"workflow": workflow, **task_callbacks(workflow=workflow)}
             tidy = TidyTablesOperator(task_id=f"tidy_{workflow.name}", on_success_callback=TellOfSuccess(workflow=workflow), **step)
             if isinstance(workflow.source, SurveySource):
                 RetentionOperator(task_id=f"retention_{workflow.name}", **step) >> tidy
@@ -64,7 +64,7 @@ def build_erase_respondent(workflows: Sequence[Workflow], *, doc: str) -> DAG:
         ),
     }
     with _dag("erase_respondent", doc, schedule=None, params=params) as dag:
-        step: dict[str, Any] = {"surveys": surveys, "pool": LAKE_POOL, **task_callbacks(among=surveys)}
+        step: dict[str, Any] = {"surveys": surveys, **task_callbacks(among=surveys)}
         triage = "\n\n*Triage:* the message names the cause. Clear this task: each step may be repeated, and what is gone stays gone."
         request = RequestErasureOperator(task_id="request", doc_md=f"{RequestErasureOperator.__doc__}{triage}", **step)
         models = FindModelsOperator(task_id="find_models", doc_md=f"{FindModelsOperator.__doc__}{triage}", **step)

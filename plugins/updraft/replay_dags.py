@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from airflow.sdk import DAG, Param
 
 from include.workflow import Workflow
-from updraft.defaults import LAKE_POOL, RUN_TIMEOUT, TASK_DEFAULTS
+from updraft.defaults import RUN_TIMEOUT, TASK_DEFAULTS
 from updraft.notifiers.outcomes import TellOfSuccess, task_callbacks
 from updraft.operators.replay import ReplayOperator, RequirePublishedOperator
 
@@ -38,7 +38,7 @@ def build_replay_dag(workflows: Sequence[Workflow], *, doc: str, dag_id: str = D
         params=_form(workflows),
     ) as dag:
         # Years of hours take hours: what ends it is the run's limit.
-        replay = ReplayOperator(task_id="replay", workflows=workflows, pool=LAKE_POOL, execution_timeout=RUN_TIMEOUT)
+        replay = ReplayOperator(task_id="replay", workflows=workflows, execution_timeout=RUN_TIMEOUT)
         is_over = TellOfSuccess(among=workflows)
         RequirePublishedOperator(task_id="require_published", replayed=replay.output, on_success_callback=is_over)
     return dag

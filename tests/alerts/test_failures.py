@@ -67,7 +67,7 @@ def test_a_page_is_told_by_its_name_in_the_web_ui_not_by_a_path_of_this_machine(
 
 
 def test_who_was_killed_is_found_by_the_run(lake: Lake, workflow: Workflow) -> None:
-    states = {"extract": "success", "validate": "failed", "publish": "upstream_failed"}
+    states = {"extract": "success", "validate": "failed"}
     assert failed(lake, workflow, run_of(), states) == [("lost_task", "ingest.validate")]
     assert "its process was killed" in open_incidents(lake)[0].summary
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from embedded.postgres import free_port
 from include.deployment.rollout import promote_version, roll_back_version, smoke_test, stage_version, verify_evidence
 from include.errors import DeploymentError, EndpointUnavailableError, EvidenceError, SmokeTestError, StalePromotionError
-from include.lake.ledger import PROMOTIONS, current_champion, read_ledger
+from include.lake.ledger import DECISIONS, PROMOTIONS, current_champion, latest_decision, read_ledger
 from include.modeling.model import read_golden
 from include.registry import version_of_alias
 from include.registry.promotion import promote
@@ -77,6 +78,26 @@ def test_a_version_goes_into_production_and_the_next_replaces_it(house: House, e
         previous = version
     back = roll_back_version(house.workflow, version, lake=house.lake, registry=house.registry, settings=settings, decided_by="test")
     assert (back.model_version, served(endpoint), state(house)) == ("1", "1", ("1", "1", 3))
+
+
+@pytest.mark.parametrize(("order", "verdict"), [(("monday3b", "monday3"), "PROMOTE"), (("monday3", "monday3b"), "REJECT")])
+def test_what_was_judged_against_another_champion_is_judged_again(house: House, order: tuple[str, str], verdict: str) -> None:
+    """Two trainings of one week, both judged while nothing served: the second meets the first as champion, on the same rows."""
+    first, second = (house.register(training) for training in order)
+    for version in (first, second):
+        assert house.judge(version).champion_version is None
+    promote(house.workflow, first, lake=house.lake, registry=house.registry, target="local", decided_by="test")
+    refused = pytest.raises(StalePromotionError, match=f"against {first}, which is champion now, the verdict is {verdict}")
+    with nullcontext() if verdict == "PROMOTE" else refused:
+        verify_evidence(house.workflow, second, lake=house.lake, registry=house.registry, decided_by="again")
+    decision = latest_decision(house.lake, "parcels", second)
+    assert decision is not None
+    assert (decision.champion_version, decision.decided_by, decision.verdict) == (first, "again", verdict)
+    refused = pytest.raises(EvidenceError, match="ships nothing")
+    with nullcontext() if verdict == "PROMOTE" else refused:
+        verify_evidence(house.workflow, second, lake=house.lake, registry=house.registry)
+    assert read_ledger(house.lake, DECISIONS).num_rows == 3
+    assert state(house) == (first, first, 1)
 
 
 def test_the_smoke_test_compares_golden_rows(house: House, endpoint: ThreadEndpoint) -> None:

@@ -157,6 +157,7 @@ class TestSummary:
             max_difference=0.0,
             sample_request={"a": 1},
             sample_answer={"label": True, "score": 0.6},
+            upcoming={"request": {"depot": "east", "weight_kg": None}, "label": False, "score": 0.25},
         )
         write_demo_file(home, settings, outcome=outcome, verified=verified, seconds={"data": 1.0}, calendar_shift_days=4851)
         written = read_json(home.demo_file)
@@ -178,6 +179,7 @@ class TestSummary:
         assert "37 in = 31 published + 4 quarantined + 2 duplicate, in 2 partitions" in text
         assert home.secrets["admin_password"] in text
         assert "(this parcel: True, with probability 0.600)" in text
+        assert "a parcel to come (depot east): False, with probability 0.250" in text
         assert read_json(home.folder / "sample_request.parcels.json") == {"a": 1}
 
 

@@ -80,10 +80,10 @@ def test_it_collects_then_extracts_from_what_has_landed(orders, monkeypatch):
     orders.put(1, KEYS[0], 0)
     orders.put(2, KEYS[1], 1)
     found = orders.run(KEYS[0])
-    assert found == {"collect": "success", "reopen": "skipped", "extract": "success", "validate": "success", "publish": "success"}
+    assert found == {"collect": "success", "reopen": "skipped", "extract": "success", "validate": "success"}
     # The other day landed with it: no connection is needed, as in a backfill.
     monkeypatch.delenv("AIRFLOW_CONN_ORDERS_DB")
-    assert orders.run(KEYS[1], collect=False)["publish"] == "success"
+    assert orders.run(KEYS[1], collect=False)["validate"] == "success"
     lake = open_lake()
     assert [latest_run(lake, "orders", key).rows_published for key in KEYS] == [1, 1]
 
@@ -91,7 +91,7 @@ def test_it_collects_then_extracts_from_what_has_landed(orders, monkeypatch):
 def test_control_asking_the_source_needs_the_connection(orders, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_ORDERS_DB")
     found = orders.run(KEYS[0])
-    assert (found["collect"], found["publish"]) == ("failed", "upstream_failed")
+    assert (found["collect"], found["validate"]) == ("failed", "upstream_failed")
 
 
 def test_a_published_partition_that_changes_is_named_to_be_run_again(orders):

@@ -17,7 +17,7 @@ from tests.factories import declare_workflow
 from updraft.dags import build_dags
 
 STEPS = {
-    "ingest": ["extract", "validate", "publish"],
+    "ingest": ["extract", "validate"],
     "train": ["pin_snapshot", "tune", "fit", "evaluate", "gate", "approve", "register"],
     "deploy": ["verify_evidence", "approve_backfilled", "stage", "smoke_test", "promote"],
     "monitor": ["collect_predictions"],
@@ -27,6 +27,7 @@ LAKE_DAGS = {
     "audit_models": [f"audit_{name}" for name in NAMES],
     "reproduce_model": ["reproduce"],
     "erase_respondent": ["erase", "find_models", "request"],
+    "roll_back_model": ["roll_back"],
     "replay_quarantine": ["replay", "require_published"],
     "maintain_lake": sorted(["tidy_ledger", *(f"tidy_{name}" for name in NAMES)]),
 }
@@ -87,7 +88,7 @@ def test_every_task_retries_past_a_restart_and_ends(dag_bag, step):
 def test_assets_join_the_dags_into_a_loop(dag_bag, name):
     own = [task for step in STEPS for task in dag_bag.dags[f"{name}.{step}"].tasks if task.outlets]
     assert {task.task_id: [asset.name for asset in task.outlets] for task in own} == {
-        "publish": [f"{name}/validated"],
+        "validate": [f"{name}/validated"],
         "register": [f"{name}/model"],
         "promote": [f"{name}/endpoint"],
     }

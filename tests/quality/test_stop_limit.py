@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from include.errors import ContractViolationError
 from include.lake.fencing import new_token
-from include.lake.store import Lake, table_exists
+from include.lake.ledger import RUNS, latest_run, read_ledger
+from include.lake.partitions import read_partition
+from include.lake.store import Lake, table_exists, table_version
 from include.quality.publication import publish_partition
 from include.quality.report import ValidationReport
 from include.workflow import Quality
-from tests.factories import parcel_rows
+from tests.factories import declare_workflow, parcel_rows
 from tests.quality.partitions import KEY, land, validate
 from tests.quality.rows import changed
 
@@ -32,6 +34,23 @@ def test_at_the_limit_it_publishes_and_above_it_does_not(lake, tmp_path):
     with pytest.raises(ContractViolationError, match=SHARE + r"is_late: expect_column_values_to_not_be_null \(21\)"):
         validate(lake, tmp_path, land(lake, spoiled(21)))
     assert not table_exists(lake, "parcels/validated")
+
+
+def test_a_stopped_partition_stands_in_the_ledger_with_its_reasons(lake, tmp_path):
+    """Raw keeps the rows, nothing else changes; and what had been published before is still what was published."""
+    first = land(lake, spoiled(2))
+    report = validate(lake, tmp_path, first)
+    workflow = declare_workflow(tmp_path / "parcels")
+    published = publish_partition(workflow, report, lake=lake, token=new_token(), run_id="r1", try_id="t1")
+    before = [table_version(lake, f"parcels/{table}") for table in ("validated", "quarantine")]
+    with pytest.raises(ContractViolationError):
+        validate(lake, tmp_path, land(lake, spoiled(30)))
+    assert [table_version(lake, f"parcels/{table}") for table in ("validated", "quarantine")] == before
+    assert latest_run(lake, "parcels", KEY) == published
+    *_, line = read_ledger(lake, RUNS, workflow="parcels", with_stops=True).to_pylist()
+    assert (line["status"], line["rows_in"], line["rows_published"], line["rows_quarantined"]) == ("stopped", 40, 0, 0)
+    assert "30 of 40 rows (75.0%) break a rule" in json.loads(line["reasons"])[0]
+    assert read_partition(lake, "parcels/raw", KEY).num_rows == 40
 
 
 def test_the_limit_is_declared_and_may_be_lifted(lake, tmp_path):

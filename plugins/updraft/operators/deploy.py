@@ -27,7 +27,8 @@ class VerifyEvidenceOperator(WorkflowOperator):
     """
     Hash model, evidence and gate settings again and compare them with the decision that lets the version through.
 
-    A version that is older than the champion, or was trained as of a past date, is skipped: a backfill never moves the champion by itself.
+    If another version became champion since, this one is judged again, against that one. A version that is older than the champion, or
+    was trained as of a past date, is skipped: a backfill never moves the champion by itself.
     With *Allow backfilled* in the form it goes on to the next task, where a person has to approve it.
     """
 
@@ -43,7 +44,14 @@ class VerifyEvidenceOperator(WorkflowOperator):
         version = self._version(context)
         allow = bool(context["params"].get("allow_backfilled"))
         try:
-            verified = verify_evidence(self.workflow, version, lake=open_lake(), registry=open_registry(), allow_backfilled=allow)
+            verified = verify_evidence(
+                self.workflow,
+                version,
+                lake=open_lake(),
+                registry=open_registry(),
+                allow_backfilled=allow,
+                decided_by=f"deployment {context['run_id']}",
+            )
         except StalePromotionError as error:
             raise AirflowSkipException(str(error)) from None
         decision = verified.decision

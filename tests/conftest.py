@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the other claims to it too."""
     if config.getoption("--claims"):
         return
-    claims = [item for item in items if item.get_closest_marker("claim")]
+    claims = [item for item in items if (mark := item.get_closest_marker("claim")) and not mark.kwargs.get("is_quick")]
     config.hook.pytest_deselected(items=claims)
     items[:] = [item for item in items if item not in set(claims)]
 

@@ -26,6 +26,7 @@ from include.workflow.partitions import window_of_key
 from tests.factories import declare_workflow
 from updraft.hooks.connections import connection_uri
 
+pytestmark = pytest.mark.claim("wrong-inputs", is_quick=True)
 SECRET = "hunter2-of-the-tests"
 QUERY = "SELECT id, sent_at FROM parcels WHERE sent_at >= :partition_start AND sent_at < :partition_end"
 COLUMNS = (InputColumn(name="depot", type="text"), InputColumn(name="distance_km", type="number"))

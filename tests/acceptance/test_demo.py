@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 import pytest
 import requests
 
+from embedded.api_client import FINISHED
 from include.lake.ledger import DECISIONS, PROMOTIONS, RUNS, current_champion, latest_decision, read_ledger
 from include.lake.partitions import list_partitions, read_partition
 from tests.acceptance.dag_files import hurry
 from tests.acceptance.questions import backfill, current_bytes, differing_partitions, gate_state, latest_runs, trainings, wait_for_trainings
+from tests.acceptance.watched import wait_for
 
 pytestmark = [pytest.mark.claim("demo"), pytest.mark.timeout(1500)]
 
@@ -89,7 +91,8 @@ def test_registry_and_ledger_and_endpoint_agree(demo):
     assert requests.get(f"{demo.facts['endpoint_url']}/version", timeout=10).json()["model_version"] == version
 
 
-def test_served_predictions_of_1000_flights_equal_the_offline_ones(demo):
+@pytest.mark.claim("serving")
+def test_served_predictions_of_1000_flights_equal_the_offline_ones(demo, record_property):
     """To 1e-9, in requests of 1 (compiled), 7 and 100 rows (in one call)."""
     from include.modeling.schema import coerce_row
     from include.registry.versions import load_version, open_registry
@@ -107,7 +110,9 @@ def test_served_predictions_of_1000_flights_equal_the_offline_ones(demo):
         batch = records[len(served) : len(served) + size]
         answer = requests.post(f"{demo.facts['endpoint_url']}/invocations", json=batch, timeout=30)
         served += [prediction["score"] for prediction in answer.json()["predictions"]]
-    assert max(abs(a - b) for a, b in zip(served, offline.tolist(), strict=True)) <= 1e-9
+    difference = max(abs(a - b) for a, b in zip(served, offline.tolist(), strict=True))
+    record_property("figure", f"{len(served)} served predictions, at most {difference:.1g} from the offline ones")
+    assert difference <= 1e-9
     assert coerce_row(model.manifest.input_columns, records[0])  # the request form is the schema's own
 
 
@@ -140,16 +145,22 @@ def backfilled(demo, weeks):
     return before
 
 
-def test_ledger_equals_the_package_after_the_backfill(demo, weeks, backfilled):
+@pytest.mark.claim("backfill")
+def test_ledger_equals_the_package_after_the_backfill(demo, weeks, backfilled, record_property):
     keys = [f"{week + timedelta(days=day):%Y-%m-%d}" for week in weeks for day in range(7)]
-    assert differing_partitions(demo, keys) == []
+    differing = differing_partitions(demo, keys)
+    record_property("figure", f"{len(keys) - len(differing)} of {len(keys)} ledgers equal the package's own counts")
+    assert differing == []
 
 
-def test_it_starts_exactly_the_trainings_that_it_completes(demo, weeks, backfilled):
+@pytest.mark.claim("backfill")
+def test_it_starts_exactly_the_trainings_that_it_completes(demo, weeks, backfilled, record_property):
     started = [key for run, key in trainings(demo).items() if run not in backfilled["trainings"]]
+    record_property("figure", f"{len(weeks)} weeks completed, {len(started)} trainings started")
     assert sorted(started) == [f"{week:%Y-%m-%d}" for week in weeks]
 
 
+@pytest.mark.claim("backfill")
 def test_it_never_moves_the_champion_back(demo, backfilled):
     assert current_champion(demo.lake, "flight_delays") == backfilled["champion"]
     served = requests.get(f"{demo.facts['endpoint_url']}/version", timeout=10).json()["model_version"]
@@ -158,6 +169,7 @@ def test_it_never_moves_the_champion_back(demo, backfilled):
     assert as_ofs == sorted(as_ofs)
 
 
+@pytest.mark.claim("backfill")
 def test_backfilled_models_are_registered_and_held_back(demo, weeks, backfilled):
     decisions = read_ledger(demo.lake, DECISIONS, workflow="flight_delays").to_pylist()
     older = [line for line in decisions if line["as_of"] < backfilled["champion"].as_of]
@@ -165,33 +177,72 @@ def test_backfilled_models_are_registered_and_held_back(demo, weeks, backfilled)
     assert {line["verdict"] for line in older} <= {"HOLD", "REJECT"}
 
 
-def test_it_changed_no_byte_and_neither_does_another(demo, weeks, backfilled):
+@pytest.mark.claim("backfill")
+def test_it_changed_no_byte_and_neither_does_another(demo, weeks, backfilled, record_property):
     assert current_bytes(demo) == backfilled["bytes"]
     n_trainings = len(trainings(demo))
     backfill(demo, weeks)
     assert current_bytes(demo) == backfilled["bytes"]
     wait_for_trainings(demo, n_trainings)
     assert current_champion(demo.lake, "flight_delays") == backfilled["champion"]
+    record_property("figure", f"run twice more, none of {len(backfilled['bytes'])} files' bytes changed")
 
 
-def test_marking_the_gate_as_succeeded_ships_nothing(demo, backfilled):
-    """A refused run: gate and approval are set to success by hand and what follows is cleared, as a person would in the UI."""
-    run_id = next(run for run in trainings(demo) if run not in backfilled["trainings"] and gate_state(demo, run) == "skipped")
-    promotions = read_ledger(demo.lake, PROMOTIONS, workflow="flight_delays").num_rows
-    path = f"dags/flight_delays.train/dagRuns/{quote(run_id)}/taskInstances"
-    for task_id in ("gate", "approve"):
+@pytest.fixture(scope="module")
+def refused(demo, backfilled) -> str:
+    """A training run of the backfill that the gate has refused."""
+    return next(run for run in trainings(demo) if run not in backfilled["trainings"] and gate_state(demo, run) == "skipped")
+
+
+def shipped(demo) -> tuple[int, str, str]:
+    """Number of promotions, the ledger's champion and what the endpoint serves."""
+    served = requests.get(f"{demo.facts['endpoint_url']}/version", timeout=10).json()["model_version"]
+    n_promotions = read_ledger(demo.lake, PROMOTIONS, workflow="flight_delays").num_rows
+    return n_promotions, current_champion(demo.lake, "flight_delays").model_version, served
+
+
+def wait_until_idle(demo) -> None:
+    """Until neither training nor deployment has anything to do."""
+    wait_for(lambda: all(run["state"] in FINISHED for step in ("train", "deploy") for run in demo.client.runs(f"flight_delays.{step}")))
+
+
+@pytest.mark.claim("refusal")
+def test_marking_any_task_of_a_refused_run_as_succeeded_ships_nothing(demo, refused, record_property):
+    """Each task, in order, as a person would in the UI: what follows it starts at once."""
+    before = shipped(demo)
+    tasks = [task["task_id"] for task in demo.client.task_instances("flight_delays.train", refused) if task["map_index"] < 0]
+    path = f"dags/flight_delays.train/dagRuns/{quote(refused)}/taskInstances"
+    for task_id in tasks:
         demo.client.call("PATCH", f"{path}/{task_id}", body={"new_state": "success"})
-    body = {"dag_run_id": run_id, "task_ids": ["register"], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        wait_until_idle(demo)
+    assert shipped(demo) == before
+    record_property("figure", f"each of {len(tasks)} tasks of a refused run marked as succeeded: 0 promotions")
+
+
+@pytest.mark.claim("refusal")
+def test_with_the_gate_marked_what_follows_it_fails_by_its_evidence(demo, refused):
+    before = shipped(demo)
+    body = {"dag_run_id": refused, "task_ids": ["register"], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
     demo.client.call("POST", "dags/flight_delays.train/clearTaskInstances", body=body)
-    demo.client.wait_for_run("flight_delays.train", run_id, timeout_seconds=300)
-    states = {task["task_id"]: task["state"] for task in demo.client.task_instances("flight_delays.train", run_id)}
-    assert states["gate"] == "success"
-    assert states["register"] == "failed"
-    assert read_ledger(demo.lake, PROMOTIONS, workflow="flight_delays").num_rows == promotions
-    assert current_champion(demo.lake, "flight_delays") == backfilled["champion"]
+    demo.client.wait_for_run("flight_delays.train", refused, timeout_seconds=300)
+    states = {task["task_id"]: task["state"] for task in demo.client.task_instances("flight_delays.train", refused)}
+    assert (states["gate"], states["register"]) == ("success", "failed")
+    assert shipped(demo) == before
 
 
-def test_deploying_a_refused_version_by_hand_ships_nothing(demo, backfilled):
+@pytest.mark.claim("refusal")
+def test_clearing_a_refused_run_ships_nothing(demo, refused, record_property):
+    before = shipped(demo)
+    demo.client.call("POST", f"dags/flight_delays.train/dagRuns/{quote(refused)}/clear", body={"dry_run": False, "only_failed": False})
+    demo.client.wait_for_run("flight_delays.train", refused, timeout_seconds=600)
+    wait_until_idle(demo)
+    assert gate_state(demo, refused) == "skipped"
+    assert shipped(demo) == before
+    record_property("figure", "the run cleared as a whole: 0 promotions")
+
+
+@pytest.mark.claim("refusal")
+def test_deploying_a_refused_version_by_hand_ships_nothing(demo, backfilled, record_property):
     decisions = read_ledger(demo.lake, DECISIONS, workflow="flight_delays").to_pylist()
     refused = next(line["model_version"] for line in decisions if line["verdict"] != "PROMOTE")
     run_id = demo.client.trigger("flight_delays.deploy", conf={"model_version": refused})
@@ -199,3 +250,4 @@ def test_deploying_a_refused_version_by_hand_ships_nothing(demo, backfilled):
     assert run["state"] == "failed"
     assert latest_decision(demo.lake, "flight_delays", refused).verdict != "PROMOTE"
     assert current_champion(demo.lake, "flight_delays") == backfilled["champion"]
+    record_property("figure", "its version deployed by hand: the run fails by its evidence, a newer champion stays")

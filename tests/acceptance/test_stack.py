@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embedded.api_client import FINISHED
 from embedded.control import read_status, start, stop, wait_until_healthy
 from embedded.home import Home, is_free
-from embedded.processes import find_marked, find_session, load_record, send_signal
+from embedded.processes import find_marked, find_session, is_running, load_record, send_signal
+from include.lake.ledger import current_champion
 from include.settings import PROJECT_ROOT
+from tests.acceptance.conftest import Demo
+from tests.acceptance.questions import differing_partitions
 from tests.acceptance.stack import AirflowStack
 from tests.acceptance.watched import wait_for
 
@@ -97,6 +102,66 @@ def test_killed_process_comes_back(airflow_stack: AirflowStack, name: str, recor
     record_property("seconds", seconds)
     assert find_session(pid) == []
     assert airflow_stack.client.call("GET", "version")["version"] == "3.3.2"
+
+
+def old_days(demo: Demo, *, weeks_ago: int, n_days: int = 21) -> list[str]:
+    """Days before those that the demo has ingested."""
+    champion = current_champion(demo.lake, "flight_delays")
+    assert champion is not None
+    first = champion.as_of - timedelta(weeks=weeks_ago)
+    return [f"{first + timedelta(days=n):%Y-%m-%d}" for n in range(n_days)]
+
+
+def start_backfill(demo: Demo, keys: list[str]) -> int:
+    """Start one, and wait until it has tasks in flight and some done."""
+    number = demo.client.backfill("flight_delays.ingest", start=keys[0], end=keys[-1])
+    wait_for(lambda: sum(run["state"] == "success" for run in backfill_runs(demo, keys)) >= 2)
+    return number
+
+
+def backfill_runs(demo: Demo, keys: list[str]) -> list[dict[str, Any]]:
+    return [run for run in demo.client.runs("flight_delays.ingest", run_type="backfill") if run["partition_key"] in keys]
+
+
+def assert_complete(demo: Demo, keys: list[str]) -> None:
+    """Every run ends well, and every day is there, as the package itself has it."""
+    wait_for(lambda: all(run["state"] in FINISHED for run in backfill_runs(demo, keys)), seconds=900)
+    assert [run["partition_key"] for run in backfill_runs(demo, keys) if run["state"] != "success"] == []
+    assert {run["partition_key"] for run in backfill_runs(demo, keys)} == set(keys)
+    assert differing_partitions(demo, keys) == []
+
+
+def test_all_processes_killed_during_a_backfill_it_ends_complete(demo: Demo, record_property: Any) -> None:
+    """One after the other, five seconds apart."""
+    keys = old_days(demo, weeks_ago=14)
+    start_backfill(demo, keys)
+    begun, names = time.monotonic(), ("endpoint", "triggerer", "dag-processor", "api-server", "scheduler", "postgres")
+    for name in names:
+        os.kill(wait_for(lambda name=name: unit(demo.home, name)["pid"]), signal.SIGKILL)
+        time.sleep(5)
+    wait_until_healthy(demo.home)
+    assert_complete(demo, keys)
+    seconds = time.monotonic() - begun
+    record_property(
+        "figure", f"{len(names)} processes killed during a backfill of {len(keys)} days: complete {seconds:.0f} s after the first"
+    )
+
+
+def test_the_supervisor_killed_with_tasks_in_flight_the_next_up_heals(demo: Demo, record_property: Any) -> None:
+    keys = old_days(demo, weeks_ago=17)
+    start_backfill(demo, keys)
+    before, begun = find_marked(demo.home), time.monotonic()
+    supervisor = load_record(demo.home, "supervisor")
+    assert supervisor is not None
+    send_signal(supervisor, signal.SIGKILL)
+    command = [sys.executable, "-m", "embedded", "up"]
+    up = subprocess.run(command, cwd=PROJECT_ROOT, env=demo.running.environment, capture_output=True, text=True, check=False, timeout=600)
+    assert up.returncode == 0, up.stdout + up.stderr
+    seconds = time.monotonic() - begun
+    assert [process for process in before if is_running(process)] == []
+    assert_complete(demo, keys)
+    told = f"supervisor killed with {len(before)} processes: `up` heals in {seconds:.0f} s, none is left over, {len(keys)} days complete"
+    record_property("figure", told)
 
 
 def test_second_start_leaves_all_in_place(airflow_stack: AirflowStack) -> None:

@@ -86,10 +86,10 @@ class Watched:
         return max(min(at for subject, at in heard if key in subject) for heard in told)
 
 
-def wait_for(ask: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + WAIT_SECONDS
+def wait_for(ask: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
     while not (found := ask()):
-        assert time.monotonic() < deadline, f"{ask} is still {found!r} after {WAIT_SECONDS:g} seconds"
+        assert time.monotonic() < deadline, f"{ask} is still {found!r} after {seconds:g} seconds"
         time.sleep(0.1)
     return found
 

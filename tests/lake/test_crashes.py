@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,23 @@ def kill_rounds(lake: Lake, *, crash_at: str | None = None, is_naive: bool = Fal
 
 
 @pytest.mark.parametrize(("crash_at", "rounds"), [(None, 20), *((point, 7) for point in CRASH_POINTS)])
-def test_a_killed_replace_leaves_the_old_or_the_new_partition(folder_lake: Lake, crash_at: str | None, rounds: int) -> None:
+def test_a_killed_replace_leaves_the_old_or_the_new_partition(
+    folder_lake: Lake, crash_at: str | None, rounds: int, record_property: Callable[[str, object], None]
+) -> None:
     """At moments of chance, and at each named point: 41 kills in all."""
-    assert kill_rounds(folder_lake, crash_at=crash_at, rounds=rounds) == {"killed": rounds, "mixtures": 0, "failed_reruns": 0}
+    counts = kill_rounds(folder_lake, crash_at=crash_at, rounds=rounds)
+    if crash_at is None:
+        record_property("figure", f"a partition's write: {counts['killed']} kills at moments of chance, {counts['mixtures']} mixtures")
+    assert counts == {"killed": rounds, "mixtures": 0, "failed_reruns": 0}
 
 
 def test_a_killed_replace_on_s3_leaves_the_old_or_the_new_partition(s3_lake: Lake) -> None:
     assert kill_rounds(s3_lake, rounds=10) == {"killed": 10, "mixtures": 0, "failed_reruns": 0}
 
 
-def test_control_a_killed_writer_in_place_leaves_mixtures(tmp_path: Path) -> None:
+def test_control_a_killed_writer_in_place_leaves_mixtures(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     counts = kill_rounds(Lake(uri=str(tmp_path)), is_naive=True)
+    record_property("figure", f"control: a naive writer leaves {counts['mixtures']} mixtures in {counts['killed']} kills")
     assert counts["killed"] == 20
     assert counts["mixtures"] > 5
 

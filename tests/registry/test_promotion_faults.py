@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -30,7 +31,7 @@ N_RACERS = 8
 
 
 @pytest.mark.claim("kills")
-def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: House) -> None:
+def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: House, record_property: Callable[[str, object], None]) -> None:
     """Twenty promotions, each killed at one of the points and run again."""
     versions = [house.register("monday3"), house.register("monday3b")]
     house.decide(versions[0], None)
@@ -45,6 +46,7 @@ def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: Hou
         assert alias(house) == old
         assert promoted(house, new).epoch == turn + 2
         assert (champion(house), alias(house), n_promotions(house)) == (new, new, turn + 2)
+    record_property("figure", f"promotion: {N_KILLS} kills, each time the old or the new champion, each re-run complete")
 
 
 @pytest.mark.claim("kills")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -119,7 +119,10 @@ def test_without_a_configured_token_nobody_is_admin(parcels: Workflow, settings:
             assert endpoint.get("/admin/status", {"authorization": f"Bearer {token}"}).status == 403
 
 
-def test_no_request_fails_during_a_switch(endpoint: ThreadEndpoint, versions: dict[str, str]) -> None:
+@pytest.mark.claim("serving", is_quick=True)
+def test_no_request_fails_during_a_switch(
+    endpoint: ThreadEndpoint, versions: dict[str, str], record_property: Callable[[str, object], None]
+) -> None:
     """Four clients ask without pause; each sees the version change once, and no error."""
     seen: list[list[tuple[int, str]]] = [[] for _ in range(4)]
     switched = threading.Event()
@@ -144,6 +147,8 @@ def test_no_request_fails_during_a_switch(endpoint: ThreadEndpoint, versions: di
         thread.join()
 
     assert sum(map(len, seen)) >= 400
+    n_failed = sum(status != 200 for answers in seen for status, _ in answers)
+    record_property("figure", f"{sum(map(len, seen))} requests during a switch of champion, {n_failed} failed")
     for answers, n_before in zip(seen, after_switch, strict=True):
         assert {status for status, _ in answers} == {200}
         found = [version for _, version in answers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,7 +60,9 @@ def check(lake: Path, expected: dict[str, Counter[str]], *, after: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["files", "survey"])
-def test_an_ingest_killed_at_every_point_ends_as_if_it_never_was(run: Runner, tmp_path: Path, kind: str) -> None:
+def test_an_ingest_killed_at_every_point_ends_as_if_it_never_was(
+    run: Runner, tmp_path: Path, kind: str, record_property: Callable[[str, object], None]
+) -> None:
     """
     On an empty lake, over an older state of the partition, and where nothing is to be written any more.
 
@@ -93,5 +95,7 @@ def test_an_ingest_killed_at_every_point_ends_as_if_it_never_was(run: Runner, tm
             check(lake, expected, after=f"{start}, {first}, last at {killed_at[-1]}")
             shutil.rmtree(lake)
             first += 1 if start == "empty" else 2
+    kills = Counter(name.partition(".")[0] for name in killed_at)
+    record_property("figure", f"ingest of {kind}: {len(killed_at)} kills ({', '.join(f'{n} in {point}' for point, n in kills.items())})")
     assert len(killed_at) >= 50
     assert {name.partition(".")[0] for name in killed_at} == POINTS

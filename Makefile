@@ -48,7 +48,7 @@ test: $(VENV)/.installed-dev ## Check and test everything that takes seconds: wh
 
 # Bounded: what hangs fails with its stack.
 unit: $(VENV)/.installed-dev
-	@timeout --kill-after=10 900 $(RUN) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) </dev/null
+	@timeout --kill-after=10 900 $(RUN) -m pytest -q -ra -n 2 --dist loadfile $(PYTEST_ARGS) </dev/null
 
 acceptance: $(VENV)/.installed-dev ## Try what Updraft claims on real parts, a row a claim: kills, backfills, load (ONLY=kills,backfill)
 	@ONLY="$(ONLY)" $(RUN) -m tests.acceptance </dev/null

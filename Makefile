@@ -20,7 +20,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 
 BEGUN := $(shell date +%s)
 
-.PHONY: help demo up down status suggest-suite reproduce test unit acceptance coverage check fix bench lock clean
+.PHONY: help demo up down status suggest-suite new-workflow reproduce test unit acceptance coverage check fix bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 21
@@ -39,6 +39,9 @@ status: ## Say what runs
 
 suggest-suite: $(VENV)/.installed ## Suggest an expectation suite from what a workflow's lake holds: NAME=flight_delays
 	@$(RUN) -m embedded.suggest_suite "$(NAME)"
+
+new-workflow: $(VENV)/.installed ## Write a workflow's folder and Dag file, to be changed: NAME=orders SOURCE=database|web|sensor|file
+	@$(RUN) -m embedded.new_workflow "$(NAME)" "$(SOURCE)"
 
 reproduce: $(VENV)/.installed ## Fit a version again from its manifest and compare digests: NAME=flight_delays VERSION=3
 	@$(RUN) -m embedded.reproduce "$(NAME)" "$(VERSION)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from embedded.postgres import PostgresServer, running_server
 from include.workflow import Workflow
+from tests import injected
 from tests.airflow_home import forget_foreign_settings, use_temporary_airflow_home
 from tests.factories import declare_workflow
 from tests.seaweedfs import S3Server, running_s3
@@ -53,6 +54,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionfinish() -> None:
     """End the server that forked the tests' processes: else it would end some time after us."""
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def _figure_of_the_account(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """What a test has accounted for first is its figure."""
+    injected.FIGURES.clear()
+    yield
+    for figure in injected.FIGURES[:1]:
+        record_property("figure", figure)
 
 
 @pytest.fixture

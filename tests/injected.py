@@ -31,6 +31,8 @@ from include.sources.extraction import extract_partition
 from include.workflow import Workflow
 
 MAX_SHOWN = 5
+# What was accounted for in the present test: a claim shows it.
+FIGURES: list[str] = []
 COUNTS = ("rows_in", "rows_published", "rows_quarantined", "rows_duplicate")
 
 
@@ -92,6 +94,10 @@ def assert_accounted(lake: Lake, workflow_name: str, expected: Expected, *, mark
     assert counted == truth, f"the ledger states {dict(zip(COUNTS, counted, strict=True))}, and the truth is {truth}"
     assert len(published) == expected.n_published, f"{len(published)} rows are published, and {expected.n_published} should be"
     _assert_each_partition_conserved(stated, published=published, quarantined=quarantined)
+    FIGURES.append(
+        f"{workflow_name}: {truth[0]:,} rows in = {truth[1]:,} published + {truth[2]:,} quarantined ({expected.n_kinds} kinds of reasons) "
+        f"+ {truth[3]:,} duplicate"
+    )
 
 
 def latest_lines(lake: Lake, workflow_name: str) -> dict[str, dict[str, Any]]:

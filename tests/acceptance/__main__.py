@@ -77,8 +77,8 @@ class Table:
             claim.failed.append(f"{report.nodeid.rpartition('/')[2]} ({report.when}): {said[0][:300] if said else ''}")
         if report.when == "call":
             claim.n_passed += report.passed
-            claim.figures += [str(value) for key, value in report.user_properties if key == "figure"]
         if report.when == "teardown":
+            claim.figures += [str(value) for key, value in report.user_properties if key == "figure"]
             claim.awaited.discard(report.nodeid)
             if not claim.awaited:
                 print(claim.row(name), flush=True)

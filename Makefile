@@ -20,7 +20,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 
 BEGUN := $(shell date +%s)
 
-.PHONY: help demo up down status suggest-suite new-workflow reproduce test unit acceptance coverage check fix bench lock clean
+.PHONY: help demo up down status app suggest-suite new-workflow reproduce test unit acceptance coverage check fix bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 21
@@ -36,6 +36,9 @@ down: ## Stop all that was started here, and nothing else
 
 status: ## Say what runs
 	@if [ -x $(RUN) ]; then $(RUN) -m embedded status; else echo "Nothing runs here: make demo starts it."; fi
+
+app: $(VENV)/.installed ## Open a web page that asks a workflow's endpoint: NAME=flight_delays
+	@$(RUN) -m embedded.app "$(NAME)"
 
 suggest-suite: $(VENV)/.installed ## Suggest an expectation suite from what a workflow's lake holds: NAME=flight_delays
 	@$(RUN) -m embedded.suggest_suite "$(NAME)"

@@ -63,6 +63,12 @@ def json_answer(content: Any, *, status: int = 200) -> Answer:
     return Answer(orjson.dumps(content), status)
 
 
+def html_answer(page: str) -> Answer:
+    """Answer with a page, which may load nothing."""
+    policy = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
+    return Answer(page.encode(), headers=((b"content-type", b"text/html; charset=utf-8"), policy))
+
+
 def error_answer(message: str, *, status: int, headers: Headers = (), is_v2: bool = False) -> Answer:
     """
     Answer with an error: `{"error": {"code", "message"}}`.
@@ -83,8 +89,10 @@ def accept_request_id(value: bytes | None) -> str:
 
 async def send_answer(send: Send, answer: Answer, *, request_id: str, is_last: bool = True) -> None:
     """Send status, headers and body."""
+    # What an answer says of its own content type wins.
+    fixed = _FIXED_HEADERS if not answer.headers else [header for header in _FIXED_HEADERS if header[0] not in dict(answer.headers)]
     headers = [
-        *_FIXED_HEADERS,
+        *fixed,
         (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id.encode("ascii")),
         *answer.headers,

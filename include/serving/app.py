@@ -117,6 +117,8 @@ def _routes_of(endpoint: Endpoint) -> tuple[Routes, Routes]:
         "/invocations": {"POST": endpoint.invocations},
         "/ping": {"GET": endpoint.ping},
         "/version": {"GET": endpoint.version},
+        "/openapi.json": {"GET": endpoint.openapi},
+        "/docs": {"GET": endpoint.docs},
         "/v2": {"GET": endpoint.server_metadata},
         "/v2/health/live": {"GET": endpoint.live},
         "/v2/health/ready": {"GET": endpoint.ready},

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 
-from include.serving.answers import CLOSE, Answer, Receive, RefusedRequestError, json_answer
+from include.serving.answers import CLOSE, Answer, Receive, RefusedRequestError, html_answer, json_answer
 from include.serving.arrival import RETRY_SOON, Arrival
 from include.serving.inference_protocol import infer_records, infer_response, model_metadata
 from include.serving.inputs import coerce_rows, csv_records, json_records
 from include.serving.limits import Limits
+from include.serving.openapi import describe_api, write_page
 from include.serving.prediction_log import PredictionLog
 from include.serving.served_model import ServedModel
 from include.serving.slots import Slots
@@ -140,6 +141,14 @@ class Endpoint:
                 "family": model.family,
             }
         )
+
+    async def openapi(self, request: Request) -> Answer:
+        """`GET /openapi.json`."""
+        return json_answer(describe_api(self.name, self.active_model()))
+
+    async def docs(self, request: Request) -> Answer:
+        """`GET /docs`: the same, for people."""
+        return html_answer(write_page(self.name, self.active_model()))
 
     async def server_metadata(self, request: Request) -> Answer:
         """`GET /v2`."""

@@ -105,8 +105,8 @@ def test_without_override_it_is_refused(house: House, monkeypatch: pytest.Monkey
     task = task_of(house, "verify_evidence")
     run = {"dag_run": SimpleNamespace(conf={}), "dag": SimpleNamespace(params={}), "triggering_asset_events": {}}
     with pytest.raises(AirflowSkipException, match=r"and backfilled: .*; nothing is to be done. To deploy it all the same, trigger"):
-        task.execute({**run, "params": {"model_version": "2", "allow_backfilled": False}})
-    allowed = task.execute({**run, "params": {"model_version": "2", "allow_backfilled": True}})
+        task.execute({"run_id": "manual__1", **run, "params": {"model_version": "2", "allow_backfilled": False}})
+    allowed = task.execute({"run_id": "manual__1", **run, "params": {"model_version": "2", "allow_backfilled": True}})
     assert "backfilled" in allowed["approval_reason"]
 
 

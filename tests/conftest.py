@@ -27,7 +27,7 @@ gc.set_threshold(20_000, 20, 50)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{os.environ['AIRFLOW_HOME']}/hypothesis")
 # Random examples are drawn the same each time, and a busy machine is no failure.
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None, max_examples=50)
 hypothesis.settings.load_profile("steady")
 ACCEPTANCE = Path(__file__).parent / "acceptance"
 

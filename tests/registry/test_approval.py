@@ -17,6 +17,8 @@ from include.registry.promotion import promote
 from include.registry.proof import Approval
 from tests.registry.house import House
 
+pytestmark = pytest.mark.claim("approval")
+
 JANE = Approval(user_id="jane", user_name="Jane Doe", at=datetime(2026, 2, 3, 9, 30, tzinfo=UTC), run_id="manual__1")
 
 

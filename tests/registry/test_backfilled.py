@@ -17,6 +17,8 @@ from tests.modeling.published import publish_days
 from tests.registry.house import House
 from tests.registry.test_promotion import alias, champion, n_promotions, promoted, rolled_back
 
+pytestmark = pytest.mark.claim("approval")
+
 AGREED = Override(requested_by="ann, run manual__1", approved_by="bob")
 
 

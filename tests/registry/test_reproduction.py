@@ -19,6 +19,8 @@ from include.registry.reproduction import Reproduction, choose_version, reproduc
 from tests.registry.house import House, with_gate
 from tests.registry.test_versions import TAMPERINGS, files_of
 
+pytestmark = pytest.mark.claim("reproduction")
+
 
 def reproduced(house: House, version: str, **changes: Any) -> Reproduction:
     return reproduce_version(changes.get("workflow", house.workflow), version, lake=house.lake, registry=house.registry)

@@ -113,7 +113,13 @@ def old_days(demo: Demo, *, weeks_ago: int, n_days: int = 21) -> list[str]:
 
 
 def start_backfill(demo: Demo, keys: list[str]) -> int:
-    """Start one, and wait until it has tasks in flight and some done."""
+    """Start one, once Airflow holds the one before for complete, and wait until it has tasks in flight and some done."""
+
+    def is_over() -> bool:
+        found = demo.client.call("GET", "backfills", dag_id="flight_delays.ingest")["backfills"]
+        return all(backfill["completed_at"] for backfill in found)
+
+    wait_for(is_over)
     number = demo.client.backfill("flight_delays.ingest", start=keys[0], end=keys[-1])
     wait_for(lambda: sum(run["state"] == "success" for run in backfill_runs(demo, keys)) >= 2)
     return number
@@ -201,5 +207,5 @@ def test_commands_tell_what_runs(airflow_stack: AirflowStack) -> None:
     assert status.returncode == 0
     assert f"pid {pids(airflow_stack.home)['scheduler']}" in status.stdout
     dags = run("airflow", "dags", "list", "-o", "json")
-    assert "flight_delays.ingest" in {dag["dag_id"] for dag in json.loads(dags.stdout[dags.stdout.index("[") :])}
+    assert "flight_delays.ingest" in {dag["dag_id"] for dag in json.loads(dags.stdout[dags.stdout.index("[{") :])}
     assert run("nonsense").returncode == 2

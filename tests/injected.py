@@ -101,9 +101,9 @@ def assert_accounted(lake: Lake, workflow_name: str, expected: Expected, *, mark
 
 
 def latest_lines(lake: Lake, workflow_name: str) -> dict[str, dict[str, Any]]:
-    """The ledger's latest line of each partition."""
-    lines = _rows(lake, "ledger/runs", ("workflow", "partition_key", "recorded_at", *COUNTS))
-    own = [line for line in lines if line["workflow"] == workflow_name]
+    """The ledger's latest line of each partition that is published; a later one may have been stopped."""
+    lines = _rows(lake, "ledger/runs", ("workflow", "partition_key", "recorded_at", "status", *COUNTS))
+    own = [line for line in lines if line["workflow"] == workflow_name and line["status"] == "published"]
     return {line["partition_key"]: line for line in sorted(own, key=lambda line: line["recorded_at"])}
 
 

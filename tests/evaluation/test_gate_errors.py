@@ -48,10 +48,11 @@ def share_promoted(evidences: list[GateEvidence], gate: Gate) -> float:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "brier"])
-def test_of_1000_pairs_of_equal_models_at_most_alpha_are_promoted(metric):
+def test_of_1000_pairs_of_equal_models_at_most_alpha_are_promoted(metric, record_property):
     """By McNemar's test and by the bootstrap; the nominal rate is half of alpha, the other half being for 'worse'."""
     equal = [draw_answers(seed, n_rows=200, error_rates=(0.2, 0.2), metric=metric) for seed in range(N_PAIRS)]
     share = share_promoted(equal, Gate())
+    record_property("figure", f"{N_PAIRS} pairs of equal models ({metric}): {share:.1%} promoted, at most {ALPHA:.0%} may be")
     assert share <= ALPHA
     assert N_PAIRS * share <= binom.ppf(0.999, N_PAIRS, ALPHA / 2)
 
@@ -61,10 +62,11 @@ def test_of_equal_models_by_average_precision_at_most_alpha_are_promoted():
     assert share_promoted(equal, Gate()) <= ALPHA
 
 
-def test_control_a_gate_that_looks_at_the_figures_alone_promotes_half():
+def test_control_a_gate_that_looks_at_the_figures_alone_promotes_half(record_property):
     """Why a test at all: 'promote if the number is higher' is wrong every other time."""
     equal = [draw_answers(seed, n_rows=200, error_rates=(0.2, 0.2)) for seed in range(200)]
     higher = [np.mean((e.candidate > 0.5) == e.y_true) > np.mean((e.champion > 0.5) == e.y_true) for e in equal]
+    record_property("figure", f"control: a gate that looks at the figures alone promotes {np.mean(higher):.0%} of them")
     assert 0.35 < np.mean(higher) < 0.6
 
 
@@ -75,10 +77,12 @@ def test_several_metrics_promote_equal_models_no_more_often():
     assert share_promoted(equal, gate) <= ALPHA
 
 
-def test_a_model_3_points_better_is_promoted_four_times_in_five():
+def test_a_model_3_points_better_is_promoted_four_times_in_five(record_property):
     """The stated size: 700 rows, where the models differ on 6 % of them. A third of that is too few."""
     better = [draw_retrain(seed, n_rows=700) for seed in range(300)]
-    assert share_promoted(better, Gate()) >= 0.8
+    power = share_promoted(better, Gate())
+    record_property("figure", f"planted 3 points better: {power:.0%} of {len(better)} promoted")
+    assert power >= 0.8
     few = [draw_retrain(seed, n_rows=230) for seed in range(200)]
     assert share_promoted(few, Gate()) < 0.6
 

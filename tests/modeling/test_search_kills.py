@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,9 @@ def kill_by_chance(*arguments: object, begun: Path, chance: random.Random) -> bo
     return is_killed
 
 
-def test_twenty_kills_repeat_no_trial_and_lose_none(workflow: Workflow, lake: Lake, tmp_path: Path) -> None:
+def test_twenty_kills_repeat_no_trial_and_lose_none(
+    workflow: Workflow, lake: Lake, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Beside the same search undisturbed: the same scores, so the same best. Begun but unfinished trials are begun again: the control."""
     publish_days(workflow, lake)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
@@ -86,5 +89,6 @@ def test_twenty_kills_repeat_no_trial_and_lose_none(workflow: Workflow, lake: La
         n_again += len(numbers) - len(set(numbers))
         if n_killed >= N_KILLS:
             break
+    record_property("figure", f"{n_killed} kills of a search: no finished trial repeated, the same scores as undisturbed")
     assert n_killed == N_KILLS
     assert n_again > 0

@@ -89,9 +89,11 @@ def test_no_prediction_runs_off() -> None:
 
 
 @pytest.mark.parametrize("budget_seconds", [1.0, 3.0])
-def test_the_budget_is_kept_and_something_is_found(budget_seconds: float) -> None:
+def test_the_budget_is_kept_and_something_is_found(budget_seconds: float, record_property) -> None:
     """In CPU time, which neighbours do not change; one fold of the costliest family may run past it."""
     X, y = table()
     found = search(X[["amount", "plan"]], y, task="classification", metric="log_loss", budget_seconds=budget_seconds)
     assert found.members
+    spent = sum(o.cpu_seconds for o in found.outcomes)
+    record_property("figure", f"a budget of {budget_seconds:g} CPU s: {spent:.1f} spent")
     assert sum(o.cpu_seconds for o in found.outcomes) <= 1.1 * budget_seconds + max(o.first_seconds for o in found.outcomes)

@@ -62,7 +62,7 @@ def judge_forecast(appliances: pd.DataFrame, predicted: np.ndarray, *, metric: s
     )
 
 
-def test_boosting_loses_to_the_last_reading_and_is_refused(appliances):
+def test_boosting_loses_to_the_last_reading_and_is_refused(appliances, record_property):
     n_fitted = int(SHARE_FITTED * len(appliances))
     features = [name for name in appliances if name not in {"date", "target"} and appliances[name].dtype.kind in "if"]
     fitted, test = appliances.iloc[:n_fitted], appliances.iloc[n_fitted:]
@@ -70,6 +70,7 @@ def test_boosting_loses_to_the_last_reading_and_is_refused(appliances):
     predicted = model.predict(test[features])
     for metric in ("mae", "r2"):
         verdict = judge_forecast(appliances, predicted, metric=metric)
+        record_property("figure", f"household energy an hour ahead, by {metric}: {verdict.verdict}")
         assert verdict.verdict == "REJECT", verdict.reasons
         assert verdict.reasons[0].startswith("the candidate is no better than the naive baseline")
 

@@ -19,7 +19,7 @@ from include.monitoring.drift import DriftReport, judge_drift
 from include.monitoring.facts import FactsOnce
 from include.monitoring.labels import is_mature, match_labels
 from include.monitoring.performance import Performance, judge_performance, metric_of
-from include.monitoring.report import WindowReport, store_report
+from include.monitoring.report import SHOWN_WINDOWS, WindowReport, store_report
 from include.monitoring.retraining import Circumstances, RetrainRequest, decide_request, read_circumstances, request_of
 from include.monitoring.served import ServedRows, build_features, read_served
 from include.registry.store import Registry
@@ -84,7 +84,7 @@ def judge_window(workflow: Workflow, partition_key: str, *, lake: Lake, registry
         drift=found,
         line=line,
         n_of_others=served.n_of_others,
-        history=tuple(read_verdicts(lake, workflow.name, where=pc.field("window_end") <= _scalar(window.end))),
+        history=tuple(_shown_history(workflow, window, lake=lake)),
         request=None if asked is None else request_of(asked),
         n_waiting=n_waiting,
     )
@@ -99,6 +99,11 @@ def judge_window(workflow: Workflow, partition_key: str, *, lake: Lake, registry
         request=None if asked is None else request_of(asked),
         report_uri=store_report(report, lake=lake),
     )
+
+
+def _shown_history(workflow: Workflow, window: PartitionWindow, *, lake: Lake) -> list[MonitoringRecord]:
+    end, start = pc.field("window_end"), window.end - SHOWN_WINDOWS * (window.end - window.start)
+    return read_verdicts(lake, workflow.name, where=(end > _scalar(start)) & (end <= _scalar(window.end)))
 
 
 def _judge_inputs(workflow: Workflow, window: PartitionWindow, *, lake: Lake, look_up: FactsOnce) -> tuple[ServedRows, DriftReport]:

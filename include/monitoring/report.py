@@ -10,14 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
-
-from include.evaluation.canvas import BLUE, GREY, ORANGE, new_figure, shorten, to_png
 from include.evaluation.document import Block, Bullets, Code, Document, Paragraph, Picture, Section, Strong, Table, Text
 from include.evaluation.html import write_html
-from include.evaluation.metrics import LOWER_IS_BETTER
+from include.evaluation.svg import BLUE, GREY, ORANGE, Point, draw_bars, draw_points
 from include.lake.digests import digest_bytes
 from include.lake.files import put_file
 from include.lake.records import MonitoringRecord
@@ -27,9 +23,10 @@ from include.monitoring.drift import DriftReport, FeatureDrift, quality_cells
 from include.monitoring.retraining import RetrainRequest
 from include.workflow import Workflow
 from include.workflow.partitions import PartitionWindow
+from include.workflow.tasks import LOWER_IS_BETTER
 
 MAX_PLOTS = 30
-_MAX_WINDOWS = 60  # in a plot over time
+SHOWN_WINDOWS = 60  # in a plot over time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,19 +167,25 @@ def _scope(drifts: Sequence[FeatureDrift]) -> Block:
 
 
 def _plot_feature(item: FeatureDrift, *, is_hidden: bool) -> Picture:
-    labels = [shorten(label) if len(label) <= 14 else f"{shorten(label)[:13]}…" for label in cell_names(item.profile, is_hidden=is_hidden)]
+    labels = [_shorten(label) for label in cell_names(item.profile, is_hidden=is_hidden)]
     then, now = _shares(item.profile.counts), _shares(item.current)
     shown = [i for i in range(len(labels)) if then[i] or now[i]]
     effect = "not compared" if item.effect is None else f"effect {item.effect:.3f}, bound {item.bound:.3f}"
-    figure, axes = new_figure(f"{shorten(item.name)}: {item.verdict}", x=effect, width=5.0, height=2.7)
-    places = np.arange(len(shown))
-    axes.bar(places - 0.2, [then[i] for i in shown], width=0.4, color=GREY, label="training")
-    color = ORANGE if item.verdict == "drift" else BLUE
-    axes.bar(places + 0.2, [now[i] for i in shown], width=0.4, color=color, label="window")
-    size = 8 if len(shown) <= 14 else 6
-    axes.set_xticks(places, [labels[i] for i in shown], rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.legend(frameon=False, fontsize=8)
-    return Picture(f"figures/{item.name}.png", f"{item.name}: share of rows by value", to_png(figure))
+    chart = draw_bars(
+        _shorten(item.name, 30),
+        f"{item.verdict}: {effect}",
+        labels=[labels[i] for i in shown],
+        bars=(
+            ("training", GREY, [then[i] for i in shown]),
+            ("window", ORANGE if item.verdict == "drift" else BLUE, [now[i] for i in shown]),
+        ),
+    )
+    return Picture(f"figures/{item.name}.svg", f"{item.name}: share of rows by value", chart)
+
+
+def _shorten(text: str, length: int = 16) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def cell_names(item: FeatureProfile, *, is_hidden: bool = False) -> list[str]:
@@ -212,42 +215,29 @@ def cell_names(item: FeatureProfile, *, is_hidden: bool = False) -> list[str]:
 
 
 def _plot_effects(lines: Sequence[MonitoringRecord]) -> Picture:
-    figure, axes = new_figure("Largest effect, window by window", x="", y="distance", width=7.6, height=2.7)
-    shown = [line for line in lines if line.effect is not None][-_MAX_WINDOWS:]
-    moments, effects = _moments(shown), _values(shown, "effect")
-    axes.plot(moments, effects, color=GREY, lw=1)
-    for verdict, color in (("ok", BLUE), ("drift", ORANGE), ("unknown", GREY)):
-        own = np.array([line.verdict == verdict for line in shown])
-        if own.any():
-            axes.plot(moments[own], effects[own], ls="", marker="o", ms=4, color=color, label=verdict)
-    axes.set_ylim(bottom=0)
-    axes.tick_params(axis="x", rotation=30, labelsize=8)
-    axes.legend(frameon=False, fontsize=8)
-    return Picture("figures/effects.png", "How far the most moved feature is from training, window by window", to_png(figure))
+    colours = {"ok": BLUE, "drift": ORANGE, "unknown": GREY}
+    points = [Point(label=line.partition_key, value=line.effect, color=colours[line.verdict]) for line in lines if line.effect is not None]
+    chart = draw_points("Largest effect, window by window", "orange: drift, blue: ok, grey: unknown", points[-SHOWN_WINDOWS:])
+    return Picture("figures/effects.svg", "How far the most moved feature is from training, window by window", chart)
 
 
 def _plot_performance(lines: Sequence[MonitoringRecord], metric: str) -> Picture:
-    better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
-    figure, axes = new_figure(f"{metric}, window by window", x="", y=better, width=7.6, height=2.7)
-    shown = lines[-_MAX_WINDOWS:]
-    moments = _moments(shown)
-    colors = [ORANGE if line.verdict == "decay" else BLUE for line in shown]
-    axes.vlines(moments, _values(shown, "low"), _values(shown, "high"), colors=colors, lw=1.4)
-    axes.scatter(moments, _values(shown, "value"), s=18, c=colors, zorder=3)
-    axes.step(moments, _values(shown, "reference"), color=GREY, ls="--", lw=1.2, label="on the test rows", where="mid")
-    axes.tick_params(axis="x", rotation=30, labelsize=8)
-    axes.legend(frameon=False, fontsize=8)
-    return Picture(
-        "figures/performance.png", "The metric with its 95 % interval, beside its value on the model's test rows", to_png(figure)
-    )
-
-
-def _moments(lines: Sequence[MonitoringRecord]) -> Any:
-    return np.array([line.window_end.replace(tzinfo=None) for line in lines], dtype="datetime64[s]")
-
-
-def _values(lines: Sequence[MonitoringRecord], name: str) -> Any:
-    return np.array([getattr(line, name) for line in lines], dtype=np.float64)
+    better = "lower" if metric in LOWER_IS_BETTER else "higher"
+    points = [
+        Point(
+            label=line.partition_key,
+            value=line.value,
+            low=line.low,
+            high=line.high,
+            reference=line.reference,
+            color=ORANGE if line.verdict == "decay" else BLUE,
+        )
+        for line in lines
+        if line.value is not None
+    ]
+    note = f"{better} is better; dashed: on the test rows; orange: decay"
+    chart = draw_points(f"{metric}, window by window", note, points[-SHOWN_WINDOWS:])
+    return Picture("figures/performance.svg", "The metric with its 95 % interval, beside its value on the model's test rows", chart)
 
 
 def _lines(history: Sequence[MonitoringRecord], subject: str) -> list[MonitoringRecord]:

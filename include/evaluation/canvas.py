@@ -15,7 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-BLUE, GREY, ORANGE = "#1f5fa8", "#8a8f98", "#c8571b"
+from include.evaluation.canvas_colours import BLUE, GREY, ORANGE
+
+__all__ = ["BLUE", "COLOURS", "GREY", "ORANGE", "draw_line", "label_lines", "new_figure", "shorten", "to_png"]
+
 COLOURS = (BLUE, ORANGE, "#2f8f5b", "#7a4fa3", GREY)
 _ROW_INCHES = 0.27
 

@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: its file beside the document, and its bytes (PNG)."""
+    """A figure: its file beside the document, and its bytes (PNG, or SVG if the file's name says so)."""
 
     path: str
     caption: str

@@ -33,9 +33,16 @@ def _environment() -> Environment:
 
 
 def _address_of(picture: Picture) -> str:
-    return f"data:image/png;base64,{b64encode(picture.data).decode()}"
+    kind = "svg+xml" if _is_svg(picture) else "png"
+    return f"data:image/{kind};base64,{b64encode(picture.data).decode()}"
 
 
 def _width_of(picture: Picture) -> int:
-    """Width on the page: figures are drawn finer than a screen shows them. The PNG's header has it in its fifth word."""
+    """Width on the page: PNGs are drawn finer than a screen shows them, and their header has it in its fifth word."""
+    if _is_svg(picture):
+        return int(picture.data.partition(b' width="')[2].partition(b'"')[0])
     return round(int.from_bytes(picture.data[16:20], "big") / _FINENESS)
+
+
+def _is_svg(picture: Picture) -> bool:
+    return picture.path.endswith(".svg")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from functools import reduce
 from operator import and_
@@ -28,6 +29,7 @@ from include.lake.crash_points import crash_point
 from include.lake.digests import digest_bytes
 from include.lake.ledger_chain import (
     DECISIONS,
+    MONITORING,
     PROMOTIONS,
     RECORD_TYPES,
     RUNS,
@@ -51,6 +53,7 @@ from include.lake.store import Lake, open_or_create_table, open_table, table_exi
 
 __all__ = [
     "DECISIONS",
+    "MONITORING",
     "PROMOTIONS",
     "RUNS",
     "DecisionRecord",
@@ -85,12 +88,12 @@ def append_run(lake: Lake, record: RunRecord, *, is_changed: bool = False) -> No
         if last is not None and _outcome(last) == _outcome(record):
             return
     identity = (record.workflow, record.partition_key, record.run_id, record.digest, record.try_id)
-    _append_once(lake, RUNS, record, app_id=_app_id("run", *identity))
+    _append_once(lake, RUNS, record, app_id=transaction_name("run", *identity))
 
 
 def append_stop(lake: Lake, record: RunRecord) -> None:
     """Append that a partition was stopped, once per try: what was published of it before stands, and so does its line."""
-    _append_once(lake, RUNS, record, app_id=_app_id("stop", record.workflow, record.partition_key, record.run_id, record.try_id))
+    _append_once(lake, RUNS, record, app_id=transaction_name("stop", record.workflow, record.partition_key, record.run_id, record.try_id))
 
 
 def _outcome(record: RunRecord) -> tuple[str | int, ...]:
@@ -110,7 +113,8 @@ def append_decision(lake: Lake, record: DecisionRecord) -> None:
         If the table stayed contended.
 
     """
-    _append_once(lake, DECISIONS, record, app_id=_app_id("decision", record.workflow, record.model_version, record.evidence_digest))
+    name = transaction_name("decision", record.workflow, record.model_version, record.evidence_digest)
+    _append_once(lake, DECISIONS, record, app_id=name)
 
 
 def append_promotion(lake: Lake, record: PromotionRecord) -> None:
@@ -129,17 +133,17 @@ def append_promotion(lake: Lake, record: PromotionRecord) -> None:
     """
     app_id = f"promotion:{record.workflow}:{record.alias}"
     for attempt in range(APPEND_ATTEMPTS):
-        delta = _open(lake, PROMOTIONS)
+        delta = open_ledger_table(lake, PROMOTIONS)
         last = delta.transaction_version(app_id) or 0
         if record.epoch != last + 1:
             raise StalePromotionError(
                 f"promotion {record.epoch} of {record.workflow!r} ({record.alias}) does not follow the last one, {last}: "
                 "read the ledger again and decide anew"
             )
-        if _try_append(lake, PROMOTIONS, delta, record, Transaction(app_id, record.epoch)):
+        if try_append(lake, PROMOTIONS, delta, record, [Transaction(app_id, record.epoch)]):
             return
         pause_between_attempts(attempt)
-    raise _contended(PROMOTIONS)
+    raise contended(PROMOTIONS)
 
 
 def read_ledger(
@@ -164,7 +168,12 @@ def read_ledger(
     rows = ledger_rows(lake, table, open_table(lake, table), reduce(and_, conditions) if conditions else None)
     if table == RUNS and not with_stops:
         rows = rows.filter(pc.not_equal(pc.fill_null(rows["status"], "published"), "stopped"))
-    order = {RUNS: ["recorded_at"], DECISIONS: ["decided_at"], PROMOTIONS: ["workflow", "alias", "epoch"]}[table]
+    order = {
+        RUNS: ["recorded_at"],
+        MONITORING: ["window_end", "recorded_at"],
+        DECISIONS: ["decided_at"],
+        PROMOTIONS: ["workflow", "alias", "epoch"],
+    }[table]
     return rows.sort_by([(name, "ascending") for name in order])
 
 
@@ -190,19 +199,21 @@ def current_champion(lake: Lake, workflow: str, *, at: datetime | None = None) -
 
 def _append_once(lake: Lake, table: str, record: Record, *, app_id: str) -> None:
     for attempt in range(APPEND_ATTEMPTS):
-        delta = _open(lake, table)
-        if delta.transaction_version(app_id) is not None or _try_append(lake, table, delta, record, Transaction(app_id, 1)):
+        delta = open_ledger_table(lake, table)
+        if delta.transaction_version(app_id) is not None or try_append(lake, table, delta, record, [Transaction(app_id, 1)]):
             return
         pause_between_attempts(attempt)
-    raise _contended(table)
+    raise contended(table)
 
 
-def _open(lake: Lake, table: str) -> DeltaTable:
+def open_ledger_table(lake: Lake, table: str) -> DeltaTable:
+    """Open a table of the ledger, which is created if there is none."""
     return open_or_create_table(lake, table, record_schema(RECORD_TYPES[table]), partition_by=MONTH_COLUMN)
 
 
-def _try_append(lake: Lake, table: str, delta: DeltaTable, record: Record, transaction: Transaction) -> bool:
-    transactions = [transaction]
+def try_append(lake: Lake, table: str, delta: DeltaTable, record: Record, transactions: Sequence[Transaction]) -> bool:
+    """Append a line to an opened version of a table, under transactions of these names; False if one of them was taken since."""
+    transactions = [*transactions]
     if isinstance(record, DecisionRecord | PromotionRecord):
         record = next_link(lake, table, delta, record)
         transactions.append(Transaction(chain_id(record.workflow), record.sequence))
@@ -220,7 +231,8 @@ def _try_append(lake: Lake, table: str, delta: DeltaTable, record: Record, trans
     return True
 
 
-def _app_id(kind: str, *parts: str) -> str:
+def transaction_name(kind: str, *parts: str) -> str:
+    """Name of the Delta transaction by which an append happens once."""
     return f"{kind}:{digest_bytes(json.dumps(parts).encode())[:32]}"
 
 
@@ -229,7 +241,8 @@ def pause_between_attempts(attempt: int) -> None:
     time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
 
 
-def _contended(table: str) -> ConcurrentWriteError:
+def contended(table: str) -> ConcurrentWriteError:
+    """Error of a table that others kept changing."""
     return ConcurrentWriteError(f"{table!r} was changed by others at each of {APPEND_ATTEMPTS} attempts: run again")
 
 

@@ -10,12 +10,13 @@ from deltalake import DeltaTable
 
 from include.errors import EvidenceError
 from include.lake.chain import START, LinkedRecord, digest_of_lines, find_faults, link
-from include.lake.records import MONTH_COLUMN, DecisionRecord, PromotionRecord, Record, RunRecord, record_schema
+from include.lake.records import MONTH_COLUMN, DecisionRecord, MonitoringRecord, PromotionRecord, Record, RunRecord, record_schema
 from include.lake.store import Lake, native_filesystem, open_table, table_exists
 
 RUNS, DECISIONS, PROMOTIONS = "ledger/runs", "ledger/decisions", "ledger/promotions"
+MONITORING = "ledger/monitoring"
 LINKED_TYPES: dict[str, type[LinkedRecord]] = {DECISIONS: DecisionRecord, PROMOTIONS: PromotionRecord}
-RECORD_TYPES: dict[str, type[Record]] = {RUNS: RunRecord, **LINKED_TYPES}
+RECORD_TYPES: dict[str, type[Record]] = {RUNS: RunRecord, MONITORING: MonitoringRecord, **LINKED_TYPES}
 
 
 def require_intact(lake: Lake, table: str, workflow: str) -> None:

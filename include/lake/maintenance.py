@@ -23,12 +23,12 @@ from include.errors import ConcurrentWriteError
 from include.lake.erasures import ERASURES
 from include.lake.file_history import data_files, delete_file, file_spans
 from include.lake.incident_events import INCIDENTS
-from include.lake.ledger import DECISIONS, PROMOTIONS, RUNS, read_ledger
+from include.lake.ledger import DECISIONS, MONITORING, PROMOTIONS, RUNS, read_ledger
 from include.lake.rewriting import rewrite_partition
 from include.lake.schemas import PARTITION_COLUMN
 from include.lake.store import TABLE_SEGMENT, Lake, native_filesystem, open_table, table_exists
 
-LEDGER = (RUNS, DECISIONS, PROMOTIONS, ERASURES, INCIDENTS)
+LEDGER = (RUNS, DECISIONS, PROMOTIONS, MONITORING, ERASURES, INCIDENTS)
 SAFETY_WINDOW = timedelta(days=7)
 ORPHAN_AGE = timedelta(hours=24)  # no try lives that long: its file will be named by no commit any more
 SPOOLS = ("updraft-spool-*", "updraft-file-*", "updraft-dead-letters-*")

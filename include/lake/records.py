@@ -125,15 +125,51 @@ class IncidentEvent:
     recorded_at: datetime
 
 
-Record = RunRecord | DecisionRecord | PromotionRecord | IncidentEvent
-R = TypeVar("R", RunRecord, DecisionRecord, PromotionRecord, IncidentEvent)
+@dataclass(frozen=True, kw_only=True)
+class MonitoringRecord:
+    """
+    One verdict on one window of production, and whether a training was asked for because of it.
+
+    `subject` is "inputs" (verdict "ok", "drift" or "unknown") or "performance" ("ok", "decay" or "unknown"); `reasons` is a JSON list of
+    text. `effect` is the largest distance of a feature (inputs); `coverage` the share of predictions with a label, `value` with `low` and
+    `high` the metric in the window, `reference` on the model's test rows (performance). `request` says why a training was asked for, or
+    why not; `period_key` and `as_of` which one.
+    """
+
+    workflow: str
+    partition_key: str
+    window_end: datetime
+    subject: str
+    verdict: str
+    reasons: str
+    model_version: str | None
+    n_rows: int
+    effect: float | None
+    coverage: float | None
+    metric: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+    reference: float | None
+    is_requested: bool
+    request: str
+    period_key: str | None
+    as_of: datetime | None
+    recorded_at: datetime
+
+
+Record = RunRecord | DecisionRecord | PromotionRecord | IncidentEvent | MonitoringRecord
+R = TypeVar("R", RunRecord, DecisionRecord, PromotionRecord, IncidentEvent, MonitoringRecord)
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     str | None: pa.string(),
     int: pa.int64(),
     int | None: pa.int64(),
+    float | None: pa.float64(),
+    bool: pa.bool_(),
     bool | None: pa.bool_(),
+    datetime | None: pa.timestamp("us", tz="UTC"),
     datetime: pa.timestamp("us", tz="UTC"),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,7 @@ from include.modeling.features import FeatureBuilder, builder_of_workflow
 from include.modeling.frame import FeatureColumn, feature_columns_of, feature_frame
 from include.modeling.labels import Labels, classes_of, labels_of, require_variety
 from include.modeling.model import Golden, Model, ModelManifest, load_model, manifest_digest, save_model
+from include.modeling.profile import PROFILE_FILE, FeatureProfile, TrainingProfile, profile_rows, profile_values
 from include.modeling.schema import coerce_row, iterate_rows
 from include.modeling.search import load_search_data, problem_of
 from include.modeling.snapshot import Snapshot, read_snapshot
@@ -128,9 +130,19 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
     manifest = _manifest(workflow, snapshot, chosen=chosen, builder=builder, columns=columns, table=table)
     manifest = replace(manifest, classes=classes, threshold=chosen.threshold, training_id=training_id, created_by_run=created_by_run)
     test = read_snapshot(workflow, snapshot, lake=lake, part="test")
-    golden = _golden(Model(manifest=manifest, pipeline=pipeline, builder=builder), test)
+    model = Model(manifest=manifest, pipeline=pipeline, builder=builder)
+    golden = _golden(model, test)
     saved = save_model(folder, manifest=manifest, pipeline=pipeline, builder=builder, golden=golden)
     _require_same_predictions(folder, saved, golden)
+    answers = _profile_answers(model, test)
+    profile = TrainingProfile(
+        n_rows=table.num_rows,
+        start=snapshot.train_start,
+        end=snapshot.test_start,
+        features=profile_rows(features, columns, _times(table)),
+        prediction=answers,
+    )
+    (folder / PROFILE_FILE).write_bytes(profile.to_json())
     _LOG.info("fitted %s on %d rows: model %s", chosen.family, table.num_rows, manifest_digest(saved)[:12])
     return saved
 
@@ -181,6 +193,16 @@ def _golden(model: Model, test: pa.Table) -> Golden:
     names = [column.name for column in columns]
     rows = [{name: _to_json(value) for name, value in zip(names, values, strict=True)} for values in iterate_rows(chosen, columns)]
     return Golden(rows=tuple(rows), predictions=tuple(model.predict(chosen).tolist()))
+
+
+def _profile_answers(model: Model, test: pa.Table) -> FeatureProfile | None:
+    """Profile what the model says of rows that it was not fitted on; of several classes there is no one number."""
+    predicted = model.predict(test)
+    return profile_values("prediction", "number", predicted, _times(test)) if predicted.ndim == 1 else None
+
+
+def _times(table: pa.Table) -> npt.NDArray[np.datetime64]:
+    return np.asarray(table["event_time"].to_numpy(), dtype="datetime64[us]")
 
 
 def _to_json(value: Any) -> Any:

@@ -8,8 +8,8 @@ A model package: a folder that holds all that a prediction needs, verified to th
 | `features.py` | the module of the feature function, as it was in training (absent without one) |
 | `golden.json` | rows of the test part as JSON inputs, with the offline predictions |
 
-`evaluation.json`, `decision.json`, `training.json`, `card.md`, `card.html` and `figures/` are added later: they tell about the model
-and are no part of it. The model digest is the manifest's; who trained it in which run is left out of it, so that the
+`evaluation.json`, `decision.json`, `training.json`, `profile.json`, `card.md`, `card.html` and `figures/` lie beside them: they tell about
+the model and are no part of it. The model digest is the manifest's; who trained it in which run is left out of it, so that the
 same data, seed and declaration give the same digest.
 """
 
@@ -29,12 +29,13 @@ import pyarrow as pa
 from include.errors import DeclarationError, TamperedModelError
 from include.modeling.features import FeatureBuilder
 from include.modeling.frame import FeatureColumn, FeatureKind, feature_frame
+from include.modeling.profile import PROFILE_FILE
 from include.modeling.schema import InputColumn
 from include.modeling.stored_form import dump_pipeline, load_pipeline
 from include.selection.families import predict_with
 
 MANIFEST_FILE, MODEL_FILE, FEATURES_FILE, GOLDEN_FILE = "manifest.json", "model.skops", "features.py", "golden.json"
-LATER_FILES = frozenset({"evaluation.json", "decision.json", "training.json", "card.md", "card.html"})
+LATER_FILES = frozenset({"evaluation.json", "decision.json", "training.json", PROFILE_FILE, "card.md", "card.html"})
 LATER_FOLDERS = frozenset({"figures"})
 UNDIGESTED_FIELDS = frozenset({"training_id", "created_by_run"})
 # Fields that manifests have gained, and what older models were made with: left out of a digest where they say just that.
@@ -180,16 +181,14 @@ def load_model(folder: Path, *, expected_digest: str) -> Model:
 
     """
     manifest, contents = _verified(folder, expected_digest)
-    try:
-        builder = FeatureBuilder(
-            columns=manifest.input_columns,
-            hidden=frozenset(manifest.hidden_columns),
-            source=contents.get(FEATURES_FILE),
-            function=manifest.builder,
-        )
-    except DeclarationError as error:
-        raise DeclarationError(f"the model in {folder} is as it was recorded, but does not run here: {error}") from None
+    builder = _builder_of(folder, manifest, contents)
     return Model(manifest=manifest, pipeline=load_pipeline(contents[MODEL_FILE]), builder=builder)
+
+
+def load_builder(folder: Path, *, expected_digest: str) -> tuple[ModelManifest, FeatureBuilder]:
+    """Verify a model package as `load_model` does, and load its feature function alone: for those who only look at rows."""
+    manifest, contents = _verified(folder, expected_digest)
+    return manifest, _builder_of(folder, manifest, contents)
 
 
 def verify_model(folder: Path, *, expected_digest: str) -> ModelManifest:
@@ -231,6 +230,18 @@ def read_golden(folder: Path) -> Golden:
     """Read a package's golden rows; load the model first, which verifies them."""
     values = json.loads((folder / GOLDEN_FILE).read_bytes())
     return Golden(rows=tuple(values["rows"]), predictions=tuple(values["predictions"]))
+
+
+def _builder_of(folder: Path, manifest: ModelManifest, contents: Mapping[str, bytes]) -> FeatureBuilder:
+    try:
+        return FeatureBuilder(
+            columns=manifest.input_columns,
+            hidden=frozenset(manifest.hidden_columns),
+            source=contents.get(FEATURES_FILE),
+            function=manifest.builder,
+        )
+    except DeclarationError as error:
+        raise DeclarationError(f"the model in {folder} is as it was recorded, but does not run here: {error}") from None
 
 
 def _verified(folder: Path, expected_digest: str) -> tuple[ModelManifest, dict[str, bytes]]:

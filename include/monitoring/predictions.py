@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -17,6 +18,17 @@ from include.workflow import Workflow
 from include.workflow.partitions import PartitionWindow, window_of_key, windows_between
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+PREDICTIONS = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("row_index", pa.int64()),
+        ("inputs", pa.string()),
+        ("label", pa.bool_()),
+        ("score", pa.float64()),
+        ("model_version", pa.string()),
+        ("predicted_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
 _COLUMNS = ("model_version", "row_index", "label", "score", "predicted_at")
 
 
@@ -103,17 +115,24 @@ def collect_predictions(workflow: Workflow, partition_key: str, *, lake: Lake) -
     return replace(report, uri=put_file(lake, f"{workflow.name}/_monitoring/{partition_key}{suffix}.json", data))
 
 
-def _read_window(lake: Lake, table: str, window: PartitionWindow, *, version: int) -> pa.Table:
+def read_answers(lake: Lake, workflow_name: str, window: PartitionWindow, *, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of the predictions made in a window, `predicted_at` among them; of no rows, if there are none."""
+    table = f"{workflow_name}/predictions"
+    if not table_exists(lake, table):
+        return PREDICTIONS.empty_table().select(columns)
+    return _read_window(lake, table, window, version=table_version(lake, table), columns=columns)
+
+
+def _read_window(lake: Lake, table: str, window: PartitionWindow, *, version: int, columns: Sequence[str] = _COLUMNS) -> pa.Table:
     there = set(list_partitions(lake, table, version=version))
     keys = [day.key for day in windows_between("day", window.start, window.end) if day.key in there]
-    rows = read_partitions(lake, table, keys, version=version, columns=_COLUMNS)
+    rows = read_partitions(lake, table, keys, version=version, columns=columns)
     at = rows["predicted_at"]
     return rows.filter(pc.and_(pc.greater_equal(at, _moment(window.start)), pc.less(at, _moment(window.end))))
 
 
 def _empty() -> pa.Table:
-    types = (pa.string(), pa.int64(), pa.bool_(), pa.float64(), pa.timestamp("us", tz="UTC"))
-    return pa.schema(list(zip(_COLUMNS, types, strict=True))).empty_table()
+    return PREDICTIONS.empty_table().select(_COLUMNS)
 
 
 def _count(model_version: str, rows: pa.Table) -> VersionCounts:

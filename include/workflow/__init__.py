@@ -2,6 +2,7 @@
 
 from include.workflow.gate import Fairness, Gate, Paired
 from include.workflow.goal import Costs
+from include.workflow.monitoring import Decay, Drift, Monitoring
 from include.workflow.source import Source
 from include.workflow.sources.database import DatabaseSource
 from include.workflow.sources.files import FileSource
@@ -11,12 +12,9 @@ from include.workflow.sources.survey import AsIs, Band, Consent, Privacy, Round,
 from include.workflow.sources.web import WebSource
 from include.workflow.workflow import (
     Canary,
-    Decay,
     Deployment,
-    Drift,
     Features,
     LocalEndpoint,
-    Monitoring,
     Partition,
     Quality,
     Search,

@@ -15,6 +15,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from include.workflow.durations import Duration, describe_duration
 from include.workflow.gate import Gate
 from include.workflow.goal import GOAL, Costs
+from include.workflow.monitoring import Monitoring
 from include.workflow.part import Part
 from include.workflow.partitions import Every
 from include.workflow.source import FileName, Identifier, Source
@@ -157,29 +158,6 @@ class Deployment(Part):
     canary: Canary | None = Field(default=None, description="not acted upon yet: a version takes over at once")
 
 
-class Drift(Part):
-    """When inputs count as drifted. Accepted and checked; monitoring does not act upon it yet."""
-
-    minimum_effect: float = Field(default=0.1, gt=0)
-    persistence: int = Field(default=3, ge=1)
-
-
-class Decay(Part):
-    """When performance counts as decayed. Accepted and checked; monitoring does not act upon it yet."""
-
-    metric: Metric | None = Field(default=None, description="without it, the one that the search chose by")
-    drop: float = Field(default=0.05, gt=0, lt=1)
-
-
-class Monitoring(Part):
-    """How production is watched: today predictions are counted each `every`, no more."""
-
-    every: Literal["hour", "day", "week"] = "day"
-    label_delay: Duration = Field(default=timedelta(days=1), description="how long labels take to arrive; not acted upon yet")
-    drift: Drift | None = Field(default=None, description="not acted upon yet")
-    decay: Decay | None = Field(default=None, description="not acted upon yet")
-
-
 class Workflow(Part):
     """
     One model's whole life, declared: everything else follows from it.
@@ -229,6 +207,17 @@ class Workflow(Part):
             raise ValueError(
                 f"training.every={self.training.every!r} does not go with partition.every={self.partition.every!r}: "
                 f"choose {' or '.join(periods)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_label_key(self) -> Workflow:
+        unseen = {*self.features.exclude, self.target.column, *RESERVED_COLUMNS, *self.source.pseudonyms, *self.source.late_columns}
+        hidden = [column for column in self.monitoring.label_key if column in unseen]
+        if hidden:
+            raise ValueError(
+                f"monitoring.label_key names {hidden[0]!r}, which no model reads and so no prediction keeps: name columns that requests "
+                "carry as inputs, or hand labels in by request (docs/monitoring.md)"
             )
         return self
 

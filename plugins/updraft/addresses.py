@@ -26,3 +26,13 @@ def card_address(workflow_name: str, version: str) -> str:
     :param version: number of the version
     """
     return f"{address_of('/models/card')}?{urlencode({'workflow': workflow_name, 'version': version})}"
+
+
+def report_address(workflow_name: str, file: str) -> str:
+    """
+    Address of a window's report.
+
+    :param workflow_name: name of the workflow
+    :param file: name of the report's file
+    """
+    return f"{address_of('/monitoring/report')}?{urlencode({'workflow': workflow_name, 'file': file})}"

@@ -22,5 +22,10 @@ def endpoint(workflow: Workflow) -> Asset:
     return _asset(workflow, "endpoint")
 
 
+def retrain_requested(workflow: Workflow) -> Asset:
+    """A training that the monitor asks for; events carry the training period's key, `as_of` and `reason`."""
+    return _asset(workflow, "retrain_requested")
+
+
 def _asset(workflow: Workflow, kind: str) -> Asset:
     return Asset(name=f"{workflow.name}/{kind}", uri=f"x-updraft://{workflow.name}/{kind}", group="updraft")

@@ -22,7 +22,13 @@ from updraft.operators.deploy import (
     VerifyEvidenceOperator,
 )
 from updraft.operators.ingest import CollectOperator, ExtractOperator, ValidateOperator
-from updraft.operators.monitor import CollectPredictionsOperator
+from updraft.operators.monitor import (
+    JUDGE,
+    REQUEST,
+    CollectPredictionsOperator,
+    JudgeWindowOperator,
+    RequestRetrainingOperator,
+)
 from updraft.operators.train import (
     EvaluateOperator,
     FitOperator,
@@ -95,7 +101,8 @@ def _train(workflow: Workflow, doc: str) -> DAG:
     note = (
         f"Trains once the partitions of a {training.every} are validated, on the {describe_duration(training.window)} before the last "
         f"{describe_duration(training.test)}, which judge. The gate decides; a refused candidate skips the rest, and one that the gate "
-        "holds waits for a person under *Required Actions*.\n\n"
+        "holds waits for a person under *Required Actions*. The log of pin_snapshot says why the run was started: a period is over, "
+        "somebody asked, or the monitor has seen drift or decay.\n\n"
         "*Triage:* a skipped gate is a refusal: read its log. A failed task can be cleared; finished trials are not repeated."
     )
     params = {
@@ -194,19 +201,27 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
 
 
 def _monitor(workflow: Workflow, doc: str) -> DAG:
+    monitoring = workflow.monitoring
     note = (
-        f"Counts what the endpoint answered, each {workflow.monitoring.every}.\n\n"
-        "*Triage:* a failed run blocks nothing downstream; clear it once the lake answers."
+        f"Counts and judges what the endpoint answered, each {monitoring.every}: drift of inputs and answers against the training rows, "
+        "and performance once labels are there. Verdicts stand in `ledger/monitoring`; drift or decay that lasts asks for a training.\n\n"
+        "*Triage:* drift and decay are answers, not faults: read the report linked from judge_window. A failed run blocks nothing "
+        "downstream; clear it once the lake answers."
     )
     with _dag(
         workflow,
         "monitor",
         f"{doc}\n\n{note}",
-        schedule=schedules.every_partition(workflow.monitoring.every),
+        schedule=schedules.every_partition(monitoring.every),
         start_date=workflow.start,
-        params={"partition": _partition_param("Period", workflow.monitoring.every)},
+        # Windows are judged in their order: what persists shows in those before.
+        max_active_runs=1,
+        params={"partition": _partition_param("Period", monitoring.every)},
     ) as dag:
-        CollectPredictionsOperator(task_id="collect_predictions", workflow=workflow)
+        collect = CollectPredictionsOperator(task_id="collect_predictions", workflow=workflow)
+        judge = JudgeWindowOperator(task_id=JUDGE, workflow=workflow, collected=collect.output)
+        if monitoring.asks_for_training:
+            RequestRetrainingOperator(task_id=REQUEST, workflow=workflow, judged=judge.output, outlets=[assets.retrain_requested(workflow)])
     return dag
 
 

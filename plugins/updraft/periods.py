@@ -35,9 +35,11 @@ def resolve_partition(context: Any, *, every: Every, start: datetime | None = No
     return window
 
 
-def resolve_as_of(context: Any, workflow: Workflow) -> datetime:
+def resolve_as_of(context: Any, workflow: Workflow, *, requested: str | None = None) -> datetime:
     """
     Moment that a training looks back from: the end of the run's period, or the form's `as_of`.
+
+    With `requested`, the ISO text of a request by the monitor, that moment, if it is later than the period's end.
 
     Raises
     ------
@@ -49,6 +51,8 @@ def resolve_as_of(context: Any, workflow: Workflow) -> datetime:
     every = workflow.training.every
     if key := context.get("partition_key"):
         as_of = window_of_key(every, key).end
+        if requested:
+            as_of = max(as_of, _parse_moment(requested))
     elif text := context["params"].get("as_of"):
         as_of = _parse_date(text)
     else:
@@ -71,6 +75,14 @@ def refuse_unknown_params(context: Any) -> None:
     if unknown:
         known = ", ".join(sorted(context["dag"].params)) or "none"
         raise PartitionError(f"the run's conf has unknown keys {unknown}: known params are {known}")
+
+
+def _parse_moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise PartitionError(f"the request's as_of {text!r} is no time: it comes from the monitor, ask for a training by hand") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _parse_date(text: str) -> datetime:

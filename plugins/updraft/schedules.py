@@ -45,8 +45,18 @@ def every_partition(every: Every, *, delay: timedelta = timedelta(0)) -> CronPar
 
 
 def when_period_is_validated(workflow: Workflow) -> PartitionedAssetTimetable:
-    """Run once the training period's partitions are validated: all of them, or as many as `window_minimum` says."""
-    return PartitionedAssetTimetable(assets=assets.validated(workflow), default_partition_mapper=_period_mapper(workflow))
+    """
+    Run once the training period's partitions are validated: all of them, or as many as `window_minimum` says.
+
+    Where drift or decay is declared, also on the monitor's request, which carries the key of a period.
+    """
+    validated, requested = assets.validated(workflow), assets.retrain_requested(workflow)
+    if not workflow.monitoring.asks_for_training:
+        return PartitionedAssetTimetable(assets=validated, default_partition_mapper=_period_mapper(workflow))
+    return PartitionedAssetTimetable(
+        assets=validated | requested,
+        partition_mapper_config={validated: _period_mapper(workflow), requested: IdentityMapper()},
+    )
 
 
 def when_model_is_registered(workflow: Workflow) -> PartitionedAssetTimetable:

@@ -140,7 +140,7 @@ def test_a_killed_append_is_completed_by_a_rerun(folder_lake: Lake, crash_at: st
 
 def test_a_ledger_that_is_always_contended_gives_up(folder_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "APPEND_ATTEMPTS", 2)
-    monkeypatch.setattr(ledger, "_try_append", lambda *_: False)
+    monkeypatch.setattr(ledger, "try_append", lambda *_: False)
     with pytest.raises(ConcurrentWriteError, match="'ledger/runs' was changed by others at each of 2 attempts"):
         append_run(folder_lake, run())
     with pytest.raises(ConcurrentWriteError, match="'ledger/promotions' was changed"):

@@ -12,7 +12,7 @@ from airflow.sdk import CronPartitionTimetable, MinimumCount, PartitionedAssetTi
 from airflow.sdk.definitions.partition_mappers.identity import IdentityMapper
 
 from include.settings import PROJECT_ROOT
-from include.workflow import Partition, Training
+from include.workflow import Drift, Monitoring, Partition, Training
 from tests.factories import declare_workflow
 from updraft.dags import build_dags
 
@@ -20,7 +20,7 @@ STEPS = {
     "ingest": ["extract", "validate"],
     "train": ["pin_snapshot", "tune", "fit", "evaluate", "gate", "approve", "register"],
     "deploy": ["verify_evidence", "approve_backfilled", "stage", "smoke_test", "promote"],
-    "monitor": ["collect_predictions"],
+    "monitor": ["collect_predictions", "judge_window", "request_retraining"],
 }
 NAMES = ("air_quality", "fashion_items", "flight_delays", "release_notes")
 LAKE_DAGS = {
@@ -87,10 +87,12 @@ def test_every_task_retries_past_a_restart_and_ends(dag_bag, step):
 @pytest.mark.parametrize("name", NAMES)
 def test_assets_join_the_dags_into_a_loop(dag_bag, name):
     own = [task for step in STEPS for task in dag_bag.dags[f"{name}.{step}"].tasks if task.outlets]
+    asked = {"request_retraining": [f"{name}/retrain_requested"]} if name == "flight_delays" else {}
     assert {task.task_id: [asset.name for asset in task.outlets] for task in own} == {
         "validate": [f"{name}/validated"],
         "register": [f"{name}/model"],
         "promote": [f"{name}/endpoint"],
+        **asked,
     }
 
 
@@ -106,6 +108,14 @@ def test_schedules_carry_partition_keys(tmp_path):
     assert isinstance(mapper, RollupMapper)
     assert isinstance(mapper.window, WeekWindow)
     assert mapper.wait_policy == WaitForAll()
+
+
+def test_a_training_listens_to_the_monitor_where_drift_or_decay_is_declared(tmp_path):
+    dags = _dags(tmp_path, monitoring=Monitoring(drift=Drift()))
+    mappers = {asset.name: mapper for asset, mapper in dags["train"].schedule.partition_mapper_config.items()}
+    assert isinstance(mappers["parcels/validated"], RollupMapper)
+    assert isinstance(mappers["parcels/retrain_requested"], IdentityMapper)
+    assert dags["monitor"].max_active_runs == 1
 
 
 @pytest.mark.parametrize(("delay", "offset"), [("2 hours", -1), ("1 day", -2), ("30 hours", -2), ("1 week", -8)])

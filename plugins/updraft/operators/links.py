@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperatorLink
 
-from updraft.addresses import address_of, card_address
+from updraft.addresses import address_of, card_address, report_address
 
 
 class ModelCardLink(BaseOperatorLink):
@@ -23,3 +23,19 @@ class ModelCardLink(BaseOperatorLink):
         """
         version = str(getattr(operator, "version", ""))
         return card_address(operator.workflow.name, version) if version.isdigit() else address_of("/models")
+
+
+class WindowReportLink(BaseOperatorLink):
+    """The report on the window that a task has judged; to nowhere, before it has."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """
+        Return the address; Airflow keeps it once the task has ended.
+
+        :param operator: a `JudgeWindowOperator`, after its execution
+        :param ti_key: which task instance
+        """
+        file = getattr(operator, "report_file", None)
+        return report_address(operator.workflow.name, file) if file else ""

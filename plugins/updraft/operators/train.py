@@ -29,20 +29,25 @@ class PinSnapshotOperator(WorkflowOperator):
     """
     Pin the rows to train on: table version, digest and as-of, with no row that was not known then.
 
+    Its log and result say why the run was started: its period is over, somebody asked, or the monitor has seen drift or decay.
+
     Too short a history skips the run, unless a person started it: the first weeks of a new workflow are no failure.
     """
 
     triage = "the message names the partitions that are missing or still being published: ingest them, then clear this task."
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Pin; the result is the snapshot with the training's id and budget, and whether it is one as of a past date."""
+        """Pin; the result is the snapshot with the training's id, budget and reason, and whether it is one as of a past date."""
         from include.lake.store import open_lake
         from include.modeling.identity import training_id_of
         from include.modeling.snapshot import pin_snapshot
         from include.modeling.warm_start import latest_study
         from include.registry.backfilled import is_backfilled
 
-        as_of = resolve_as_of(context, self.workflow)
+        request = _request_of(context)
+        as_of = resolve_as_of(context, self.workflow, requested=request.get("as_of"))
+        reason = request.get("reason") or ("asked for by hand" if context["dag_run"].run_type == "manual" else "its period is over")
+        self.log.info("why this training: %s", reason)
         params = context["params"]
         budget_seconds = params.get("search_budget_seconds") or self.workflow.training.search.budget_seconds
         lake = open_lake()
@@ -60,7 +65,15 @@ class PinSnapshotOperator(WorkflowOperator):
             "budget_seconds": budget_seconds,
             "warm_from": warm_from,
             "is_backfilled": is_backfilled(self.workflow, as_of, lake=lake),
+            "reason": reason,
         }
+
+
+def _request_of(context: Any) -> dict[str, Any]:
+    """What the monitor asked for, if it started this run; of several requests the last."""
+    events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
+    asked = [event for event in events if {"as_of", "reason"} <= set(event.extra or {})]
+    return dict(max(asked, key=lambda event: event.timestamp).extra) if asked else {}
 
 
 class TrainingStepOperator(WorkflowOperator):

@@ -11,7 +11,7 @@ from airflow.models.dag import DagModel
 
 __all__ = ["GetUserDep", "Step", "may_read", "requires_authenticated"]
 
-Step = Literal["ingest", "train"]
+Step = Literal["ingest", "train", "monitor"]
 
 
 def may_read(user: Any, workflow_name: str, *, step: Step = "ingest") -> bool:

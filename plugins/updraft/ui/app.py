@@ -13,6 +13,7 @@ from include.errors import LakeError, RegistryError
 from updraft.ui.access import requires_authenticated
 from updraft.ui.data_docs import router as data_docs
 from updraft.ui.models import router as models
+from updraft.ui.monitoring import router as monitoring
 from updraft.ui.pages import write_page
 from updraft.ui.quarantine import router as quarantine
 
@@ -32,6 +33,7 @@ def create_app() -> FastAPI:
     app.include_router(quarantine)
     app.include_router(data_docs)
     app.include_router(models)
+    app.include_router(monitoring)
     # Last: whatever no page answers also asks for a login first, so that nobody can tell from outside what there is.
     app.add_api_route("/{path:path}", _no_such_page, methods=list(_METHODS), include_in_schema=False)
     app.add_exception_handler(LakeError, _lake_trouble)

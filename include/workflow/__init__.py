@@ -1,5 +1,6 @@
 """The declaration: `from include.workflow import Workflow, DatabaseSource, ...`."""
 
+from include.workflow.deployment import Canary, Deployment, LocalEndpoint, SageMakerEndpoint
 from include.workflow.gate import Fairness, Gate, Paired
 from include.workflow.goal import Costs
 from include.workflow.source import Source
@@ -10,12 +11,9 @@ from include.workflow.sources.sensor import Lag, SensorSource
 from include.workflow.sources.survey import AsIs, Band, Consent, Privacy, Round, SurveySource, Truncate, Year
 from include.workflow.sources.web import WebSource
 from include.workflow.workflow import (
-    Canary,
     Decay,
-    Deployment,
     Drift,
     Features,
-    LocalEndpoint,
     Monitoring,
     Partition,
     Quality,
@@ -48,6 +46,7 @@ __all__ = [
     "Privacy",
     "Quality",
     "Round",
+    "SageMakerEndpoint",
     "Search",
     "SensorSource",
     "Source",

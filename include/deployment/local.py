@@ -70,13 +70,15 @@ class LocalTarget:
 
     def finalise(self, release: Release) -> None:
         """Switch to the champion of the ledger; the endpoint asks the ledger whether it is."""
-        if self.served_version() != release.version:
-            # Staging what is staged costs nothing.
-            self.client.stage(release.version)
-            self.client.switch(release.version)
-            served = self.served_version()
-            if served != release.version:
-                raise DeploymentError(f"the endpoint {self.name} was told to serve version {release.version}, but serves {served}")
+        if self.served_version() == release.version:
+            self.client.unstage()  # what was staged once more serves already
+            return
+        # Staging what is staged costs nothing.
+        self.client.stage(release.version)
+        self.client.switch(release.version)
+        served = self.served_version()
+        if served != release.version:
+            raise DeploymentError(f"the endpoint {self.name} was told to serve version {release.version}, but serves {served}")
 
     def drop(self, release: Release, champion: Release | None) -> None:
         """Empty the staged slot, and end its canary."""

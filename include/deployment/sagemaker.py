@@ -19,6 +19,7 @@ from include.deployment.release import Release, check_answer
 from include.deployment.sagemaker_resources import BROKEN, Resources
 from include.deployment.target import CanaryReport
 from include.errors import CanaryError, DeploymentError, EndpointUnavailableError, SmokeTestError
+from include.evaluation.distance import score_distance
 from include.lake.crash_points import crash_point
 from include.workflow.deployment import Canary, SageMakerEndpoint
 
@@ -95,9 +96,9 @@ class SageMakerTarget:
         serving = self.resources.describe(self.declared.endpoint_name)
         if serving is None:
             return None
-        watch = _Watch(release=release)
+        watch = _Watch(release=release, max_distance=canary.max_distance)
         self._update(release, canary=canary, watch=watch)
-        return CanaryReport(target=self.name, n_requests=watch.n_answers, distance=None)
+        return CanaryReport(target=self.name, n_requests=watch.n_answers, distance=watch.distance)
 
     def finalise(self, release: Release) -> None:
         """Create or update the endpoint, unless it serves the version already; compare golden rows; remove all that is not needed."""
@@ -176,20 +177,16 @@ class SageMakerTarget:
             )
 
     def _probe(self, watch: _Watch) -> None:
-        """Send golden rows as users do; what the new version answers must be the offline scores."""
+        """Send golden rows as users do; what the new version answers must be the offline scores, and like the champion's."""
         for _ in range(_PROBES_A_POLL if not watch.fault else 0):
             try:
-                answer = self._invoke(self.declared.endpoint_name, watch.release.golden.rows[:_PROBE_ROWS])
-                if str(answer.get("model_version")) != watch.release.version:
-                    continue  # the champion's
-                check_answer(answer, watch.release.golden.predictions[:_PROBE_ROWS], version=watch.release.version)
+                watch.take(self._invoke(self.declared.endpoint_name, watch.release.golden.rows))
             except EndpointUnavailableError:
                 return
             except DeploymentError as error:
                 watch.fault = str(error)
                 _LOG.warning("the canary of version %s is withdrawn: %s", watch.release.version, error)
                 break
-            watch.n_answers += 1
         if watch.fault:
             # Until SageMaker has seen it: the alarm's own metric would soon call it off again.
             self.resources.trip(watch.fault)
@@ -223,8 +220,29 @@ class _Watch:
     """What was seen of a new version while it took over."""
 
     release: Release
+    max_distance: float = 1.0
     n_answers: int = 0
-    fault: str = field(default="")
+    distance: float | None = None
+    fault: str = ""
+    champion: list[float] = field(default_factory=list)
+
+    def take(self, answer: Mapping[str, Any]) -> None:
+        """Look at an answer to all golden rows; raises DeploymentError for a fault of the new version."""
+        golden, version = self.release.golden, self.release.version
+        if str(answer.get("model_version")) != version:
+            # The champion's. That it may answer in a form of its own is not the new version's fault.
+            predictions = answer.get("predictions")
+            scores = [row.get("score") for row in predictions if isinstance(row, dict)] if isinstance(predictions, list) else []
+            self.champion = [float(score) for score in scores if isinstance(score, int | float)]
+        else:
+            check_answer(answer, golden.predictions, version=version)
+            self.n_answers += 1
+        self.distance = score_distance(golden.predictions, self.champion) if self.n_answers else None
+        if self.distance is not None and self.distance > self.max_distance:
+            raise CanaryError(
+                f"its scores are distributed otherwise than the champion's on the same rows: distance {self.distance:.2f}, "
+                f"{self.max_distance:g} is allowed"
+            )
 
 
 def _state_of(found: Mapping[str, Any]) -> str:

@@ -43,10 +43,13 @@ class Resources:
     declared: SageMakerEndpoint
     access: AwsAccess = field(repr=False)
     poll_seconds: float = 5.0
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str) -> Any:
-        """A boto3 client in the declared region."""
-        return self.access.client(service, self.declared.region)
+        """A boto3 client in the declared region; each is made once, for that takes a tenth of a second."""
+        if service not in self._clients:
+            self._clients[service] = self.access.client(service, self.declared.region)
+        return self._clients[service]
 
     def key_of(self, release: Release) -> str:
         """Where a version's bundle lies in the bucket."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import threading
 import time
 from collections import deque
@@ -12,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from include.evaluation.distance import score_distance
+
 MAX_ANSWER_SECONDS = 1.0  # as in the smoke test; a slower answer is not waited for, the champion gives it
 MAX_SLOW = 3  # one slow answer may be the machine's fault
-MINIMUM_SCORES = 30  # fewer tell nothing of a distribution
 _KEPT_SCORES = 1_000
 _COMPARE_EVERY = 10
 _THREADS = 2
@@ -172,35 +172,8 @@ class Canary:
             )
 
     def _distance(self) -> float | None:
-        candidate, champion = self._scores["candidate"], self._scores["champion"]
-        if min(len(candidate), len(champion)) < MINIMUM_SCORES:
-            return None
-        return score_distance(candidate, champion)
+        return score_distance(self._scores["candidate"], self._scores["champion"])
 
     def _fail(self, reason: str) -> None:
         if self._state != "failed":
             self._state, self.reason = "failed", reason
-
-
-def score_distance(left: Sequence[float], right: Sequence[float]) -> float:
-    """
-    Distance of two samples: the Kolmogorov-Smirnov statistic.
-
-    Parameters
-    ----------
-    left, right : sequence of float
-        Finite numbers, at least one each.
-
-    Returns
-    -------
-    float
-        The largest difference of their distribution functions, in [0, 1]; 0 for the same values.
-
-    Examples
-    --------
-    >>> score_distance([0.1, 0.2], [0.1, 0.2]), score_distance([0.1, 0.2], [0.8, 0.9])
-    (0.0, 1.0)
-
-    """
-    left, right = sorted(left), sorted(right)
-    return max(abs(bisect.bisect_right(left, x) / len(left) - bisect.bisect_right(right, x) / len(right)) for x in {*left, *right})

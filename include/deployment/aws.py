@@ -76,20 +76,20 @@ def aws_errors(action: str) -> Iterator[None]:
         If it refuses: the message has AWS's own reason.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
+    from botocore import exceptions as aws
 
     try:
         yield
-    except ClientError as error:
+    except aws.ClientError as error:
         kind = EndpointUnavailableError if code_of(error) in _PASSING else DeploymentError
         remedy = "try again" if kind is EndpointUnavailableError else "see docs/deployment.md for the rights that it needs"
         raise kind(f"AWS does not {action}: {code_of(error)}: {reason_of(error)} ({remedy})") from None
-    except (NoCredentialsError, PartialCredentialsError):
+    except (aws.NoCredentialsError, aws.PartialCredentialsError):
         message = "name an Airflow connection of type 'aws' (conn_id), or give the workers a role"
         raise DeploymentError(f"there are no AWS credentials to {action}: {message}") from None
-    except HTTPClientError as error:
+    except (aws.HTTPClientError, aws.ConnectionError) as error:
         raise EndpointUnavailableError(f"AWS does not answer when asked to {action} ({type(error).__name__}): is it reachable?") from None
-    except BotoCoreError as error:
+    except aws.BotoCoreError as error:
         raise DeploymentError(f"cannot {action}: {type(error).__name__}: {str(error)[:300]}") from None
 
 

@@ -72,7 +72,7 @@ class SageMakerApi:
     """
     The server: SageMaker, its runtime and CloudWatch's alarms at one address.
 
-    `faults` maps an operation to an error that it answers once.
+    `faults` maps an operation to errors that it answers first.
     """
 
     def __init__(self, folder: Path, s3: Any, start: StartContainer, *, time_scale: float = 0.01) -> None:
@@ -84,7 +84,7 @@ class SageMakerApi:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.alarms: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # operation and name, of what was not refused
-        self.faults: dict[str, Refused] = {}
+        self.faults: dict[str, list[Refused]] = {}
         self.breaks_rollbacks = False
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
@@ -312,8 +312,8 @@ class SageMakerApi:
         model = self._shapes[OPERATIONS[prefix]].operation_model(operation)
         check_shape(given, model.input_shape)
         with self._lock:
-            if fault := self.faults.pop(operation, None):
-                raise fault
+            if faults := self.faults.get(operation):
+                raise faults.pop(0)
             answer = work(given)
             self.calls.append((operation, str(next(iter(given.values()), ""))))
         return answer

@@ -20,6 +20,7 @@ from include.deployment.endpoint_client import EndpointClient
 from include.deployment.local import LocalTarget
 from include.deployment.rollout import promote_version, shift_traffic, smoke_test, stage_version, verify_evidence
 from include.deployment.sagemaker import SageMakerTarget
+from include.deployment.sagemaker_resources import Resources
 from include.deployment.target import CanaryReport, Target
 from include.lake.ledger import PROMOTIONS, current_champion, read_ledger
 from include.registry import register_version, version_of_alias
@@ -148,6 +149,12 @@ class CloudSite(Site):
 
     api: SageMakerApi
     runtime: Any
+
+    @property
+    def resources(self) -> Resources:
+        """What the target calls."""
+        assert isinstance(self.target, SageMakerTarget)
+        return self.target.resources
 
     def wait_for_canary(self) -> None:
         while self.api.endpoints["parcels"].green is None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from include.errors import CanaryError, DeploymentError, SmokeTestError, StalePromotionError
+from include.errors import CanaryError, DeploymentError, EndpointUnavailableError, SmokeTestError, StalePromotionError
 from include.registry.promotion import promote
 from tests.containers import ProcessContainer
 from tests.deployment.processes import deploy_in
@@ -18,6 +19,7 @@ from tests.deployment.sites import CloudSite, LocalSite, Site, Traffic, cloud_si
 from tests.deployment.spoiled import KINDS
 from tests.registry.house import House
 from tests.registry.processes import run_killed
+from tests.sagemaker_api import Refused
 
 TARGETS = ("local", "sagemaker")
 ROLL_BACK_SECONDS = 30
@@ -244,3 +246,68 @@ def test_a_container_that_does_not_start_is_removed(house: House, s3: Any, tmp_p
         with pytest.raises(DeploymentError, match=r"does not start on SageMaker \(Failed: .*features.py .*digest"):
             site.stage(version)
         assert site.api.names() == ([], [], [], [])
+
+
+@pytest.fixture
+def cloud(house: House, s3: Any, tmp_path: Path) -> Iterator[CloudSite]:
+    """A site of SageMaker alone."""
+    with cloud_site(house, s3, tmp_path / "sagemaker") as found:
+        yield found
+
+
+@pytest.mark.claim("deployment")
+def test_a_roll_back_that_fails_stops_further_deployments(cloud: CloudSite) -> None:
+    champion = cloud.register("monday3")
+    cloud.house.decide(champion, None)
+    cloud.deploy(champion)
+    candidate = candidate_of(cloud, champion, "spoiled-nan")
+    cloud.stage(candidate)
+    cloud.api.breaks_rollbacks = True
+    with pytest.raises(DeploymentError, match="UpdateRollbackFailed"):
+        cloud.shift(candidate)
+    other = candidate_of(cloud, champion)
+    with pytest.raises(DeploymentError, match="nothing is deployed to it until somebody has mended or deleted it"):
+        cloud.stage(other)
+    assert cloud.state() == (champion, champion, champion, 1)
+    # What the message asks for: the endpoint is deleted by hand, and made anew from the ledger's champion.
+    cloud.api.breaks_rollbacks = False
+    cloud.resources.client("sagemaker").delete_endpoint(EndpointName="parcels")
+    assert cloud.promote(champion) == 1
+    assert cloud.state() == (champion, champion, champion, 1)
+    assert cloud.leftovers() == {}
+
+
+@pytest.mark.claim("deployment")
+@pytest.mark.parametrize(
+    ("code", "error", "told"),
+    [
+        ("ThrottlingException", EndpointUnavailableError, "try again"),
+        ("AccessDeniedException", DeploymentError, "AWS does not create model .*AccessDeniedException: no rights .see docs/deployment.md"),
+    ],
+)
+def test_what_aws_refuses_is_told_and_whether_a_retry_helps(cloud: CloudSite, code: str, error: type[Exception], told: str) -> None:
+    version = cloud.register("monday3")
+    # boto3 tries four times by itself.
+    cloud.api.faults["CreateModel"] = [Refused("no rights", code=code)] * (4 if code == "ThrottlingException" else 1)
+    with pytest.raises(error, match=told) as caught:
+        cloud.stage(version)
+    assert caught.value.is_retryable == (error is EndpointUnavailableError)  # type: ignore[attr-defined]
+    assert cloud.place["secret"] not in str(caught.value)
+    cloud.stage(version)
+
+
+@pytest.mark.claim("deployment")
+def test_the_emulation_refuses_what_sagemaker_refuses(cloud: CloudSite) -> None:
+    """The control of all tests above: it is no server that says yes to everything."""
+    client = cloud.resources.client("sagemaker")
+    refused: list[tuple[str, dict[str, Any], str]] = [
+        ("create_endpoint_config", {"EndpointConfigName": "a_b", "ProductionVariants": [{"VariantName": "v"}]}, "regular expression"),
+        ("create_endpoint", {"EndpointName": "a", "EndpointConfigName": "absent"}, "Could not find endpoint configuration"),
+        ("update_endpoint", {"EndpointName": "absent", "EndpointConfigName": "absent"}, "Could not find endpoint"),
+        ("create_model", {"ModelName": "m", "ExecutionRoleArn": "x" * 20}, "regular expression"),
+        ("describe_model", {"ModelName": "absent"}, "Could not find model"),
+        ("list_domains", {}, "not part of this emulation"),
+    ]
+    for operation, given, told in refused:
+        with pytest.raises(ClientError, match=told):
+            getattr(client, operation)(**given)

@@ -34,6 +34,7 @@ UpdraftError
   DeploymentError
     EndpointUnavailableError       passes by itself: retry
     SmokeTestError                 the staged model answers wrongly: never retry
+    CanaryError                    the new model misbehaved with real traffic, and was withdrawn: never retry
   AlertError
     ChannelError                   a channel's connection is missing or wrong: mend it
     DeliveryError                  a channel did not take a message: retry
@@ -210,6 +211,10 @@ class EndpointUnavailableError(DeploymentError):
 
 class SmokeTestError(DeploymentError):
     """Raised when a staged model does not answer as it did offline."""
+
+
+class CanaryError(DeploymentError):
+    """Raised when a new model misbehaves with a share of the traffic. It was withdrawn; the champion answers everything again."""
 
 
 class AlertError(UpdraftError):

@@ -18,6 +18,7 @@ from include.workflow import (
     Costs,
     DatabaseSource,
     Decay,
+    Deployment,
     Fairness,
     Features,
     Gate,
@@ -25,6 +26,7 @@ from include.workflow import (
     Paired,
     Partition,
     Quality,
+    SageMakerEndpoint,
     Search,
     Target,
     Training,
@@ -33,6 +35,14 @@ from include.workflow import (
 from include.workflow.durations import describe_duration, parse_duration
 from include.workflow.partitions import key_of_moment, window_of_key, windows_between
 from tests.factories import declare_workflow
+
+CLOUD = {
+    "region": "eu-central-1",
+    "bucket": "team-models",
+    "role_arn": "arn:aws:iam::123456789012:role/updraft-serving",
+    "endpoint_name": "parcels",
+    "image_uri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/updraft-serving:0.1.0",
+}
 
 WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
     (Search, {"metric": "aucc"}, "Search.metric: 'aucc': input should be 'average_precision'"),
@@ -70,6 +80,18 @@ WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
     (Canary, {"share": 0.9}, "Canary.share: 0.9"),
     (Decay, {"drop": 5}, "Decay.drop: 5"),
     (LocalEndpoint, {"url": "localhost:80"}, "LocalEndpoint.url: 'localhost:80'"),
+    (Canary, {"at_most": "2 hours"}, "Canary.at_most: '2 hours': the task that waits for a canary may take an hour"),
+    (SageMakerEndpoint, {**CLOUD, "region": "moon"}, "SageMakerEndpoint.region: 'moon'"),
+    (SageMakerEndpoint, {**CLOUD, "role_arn": "admin"}, "SageMakerEndpoint.role_arn: 'admin'"),
+    (SageMakerEndpoint, {**CLOUD, "bucket": "Models"}, "SageMakerEndpoint.bucket: 'Models'"),
+    (SageMakerEndpoint, {**CLOUD, "endpoint_name": "a_b"}, "SageMakerEndpoint.endpoint_name: 'a_b'"),
+    (SageMakerEndpoint, {**CLOUD, "endpoint_name": "a-v1-0123456789ab"}, "looks like the name of one version"),
+    (SageMakerEndpoint, {**CLOUD, "image_uri": "x/updraft:latest"}, "the tag 'latest' may be another image tomorrow"),
+    (SageMakerEndpoint, {**CLOUD, "instance_type": "large"}, "SageMakerEndpoint.instance_type: 'large'"),
+    (SageMakerEndpoint, {**CLOUD, "conn": "aws"}, "SageMakerEndpoint.conn: is unknown: did you mean 'conn_id'?"),
+    (Deployment, {"targets": ("sagemaker",)}, "a target is declared by its class: LocalEndpoint() or SageMakerEndpoint(...)"),
+    (Deployment, {"targets": (SageMakerEndpoint(**CLOUD),) * 2}, "names one SageMaker endpoint twice"),
+    (Deployment, {"targets": (SageMakerEndpoint(**CLOUD),), "canary": Canary()}, "instance_count=1 of endpoint 'parcels' can't give"),
     (Target, {"column": "is late"}, "Target.column: 'is late'"),
     (Target, {"column": "y", "task": "ranking"}, "Target.task: 'ranking'"),
     (Target, {"column": "y", "task": "regression", "quantile": 1}, "Target.quantile: 1: input should be less than 1"),

@@ -9,8 +9,6 @@ from typing import Any
 import requests
 
 from include.errors import DeploymentError, EndpointUnavailableError
-from include.settings import Settings
-from include.workflow import Workflow
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -42,6 +40,16 @@ class EndpointClient:
     def unstage(self) -> None:
         """Forget the staged version."""
         self._ask("POST", "/admin/unstage")
+
+    def start_canary(self, version: str, *, share: float, requests: int, seconds: float, max_distance: float) -> None:
+        """Let the staged version answer a share of the requests; asked again for the same, it goes on."""
+        terms = {"share": share, "requests": requests, "seconds": seconds, "max_distance": max_distance}
+        self._ask("POST", "/admin/canary", content={"version": version, **terms})
+
+    def canary(self) -> dict[str, Any]:
+        """How the canary goes; empty, if there is none."""
+        found = self._ask("GET", "/admin/status").get("canary")
+        return found if isinstance(found, dict) else {}
 
     def switch(self, version: str) -> None:
         """Let the staged version answer; the endpoint asks the promotion ledger whether it may."""
@@ -97,9 +105,3 @@ class EndpointClient:
         except (requests.JSONDecodeError, KeyError, TypeError):
             message = "no reason given"
         return f"the endpoint {self.url} answers {method} {path} with {response.status_code} ({message[:_MAX_SHOWN]})"
-
-
-def clients_of(workflow: Workflow, settings: Settings) -> list[EndpointClient]:
-    """Return a client for each declared target of a workflow: its own address, else the one in the settings."""
-    urls = [target.url or settings.endpoint_url_of(workflow.name) for target in workflow.deployment.targets]
-    return [EndpointClient(url=url.rstrip("/"), token=settings.endpoint_token) for url in dict.fromkeys(urls)]

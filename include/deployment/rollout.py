@@ -1,37 +1,33 @@
 """
-Bring a version into production: verify its evidence, stage it, smoke-test it, promote it, switch to it. Each step may be run again.
+Bring a version into production: verify its evidence, stage it, smoke-test it, try it on a share of the traffic, promote it, and let it
+answer everything. Each step may be run again, on every target alike (`deployment.target`).
 
-The promotion ledger's commit is the point of no return: before it, the old champion answers whatever happens; after it, the endpoint
-follows (by the switch, or by itself, for it reads the ledger). An endpoint that will not switch is rolled back, in the ledger too.
+The promotion ledger's commit is the point of no return: before it, whatever fails leaves ledger, alias and endpoints with the old champion;
+after it, the endpoints follow. An endpoint that will not follow is rolled back, in the ledger too.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from include.deployment.endpoint_client import EndpointClient, clients_of
-from include.errors import DeploymentError, EndpointUnavailableError, RegistryError, SmokeTestError
+from include.deployment.release import Release, check_answer, open_release
+from include.deployment.target import CanaryReport, Target
+from include.errors import DeploymentError, EndpointUnavailableError, RegistryError, SmokeTestError, UpdraftError
 from include.lake.crash_points import crash_point
 from include.lake.ledger import DecisionRecord, PromotionRecord, current_champion
 from include.lake.store import Lake
-from include.modeling.model import Golden, read_golden, verify_model
 from include.registry.backfilled import Override, backfilled_reason
 from include.registry.evidence import require_evidence
 from include.registry.judgement import judge_again
-from include.registry.lookup import read_version, version_folder
 from include.registry.promotion import promote, require_current, roll_back
 from include.registry.store import Registry
 from include.registry.succession import promotions_of, version_of
-from include.settings import Settings
 from include.workflow import Workflow
 
 _LOG = logging.getLogger(__name__)
-TOLERANCE = 1e-9
 _BATCH_ROWS = 25
 _SINGLE_ROWS = 5  # asked one by one: small requests may be scored by another code path than large ones
 _MAX_ROW_SECONDS = 1.0
@@ -91,23 +87,25 @@ def verify_evidence(
     return Verified(decision=decision, approval_reason=backfilled_reason(decision, champion) or "")
 
 
-def stage_version(workflow: Workflow, version: str, *, settings: Settings) -> None:
+def stage_version(workflow: Workflow, version: str, *, registry: Registry, targets: Sequence[Target]) -> None:
     """
-    Load a version beside the champion, in every endpoint of the workflow.
+    Load a version beside the champion, in every target.
 
     Raises
     ------
     EndpointUnavailableError
-        If an endpoint does not answer.
+        If a target does not answer.
     DeploymentError
         If it refuses the version or the token.
 
     """
-    for client in clients_of(workflow, settings):
-        client.stage(version)
+    with open_release(registry, workflow.name, version) as release:
+        for target in targets:
+            target.stage(release)
+            crash_point("rollout.after_stage")
 
 
-def smoke_test(workflow: Workflow, version: str, *, registry: Registry, settings: Settings) -> SmokeReport:
+def smoke_test(workflow: Workflow, version: str, *, registry: Registry, targets: Sequence[Target]) -> SmokeReport:
     """
     Ask the staged version for the golden rows; its answers must be the offline ones.
 
@@ -116,21 +114,56 @@ def smoke_test(workflow: Workflow, version: str, *, registry: Registry, settings
     SmokeTestError
         If an answer differs, lacks its shape, or is slow. The staged version is dropped; the champion answered all the while.
     EndpointUnavailableError
-        If an endpoint does not answer.
+        If a target does not answer.
 
     """
-    found = read_version(registry, workflow.name, version)
-    with version_folder(registry, found) as folder:
-        verify_model(folder, expected_digest=found.model_digest)  # and with it the golden rows
-        golden = read_golden(folder)
-    results = [_test_endpoint(client, version, golden) for client in clients_of(workflow, settings)]
+    with open_release(registry, workflow.name, version) as release:
+        results = [_test_target(target, release) for target in targets]
     return SmokeReport(
         version=version,
-        n_rows=len(golden.rows),
+        n_rows=len(release.golden.rows),
         n_endpoints=len(results),
         max_difference=max(difference for difference, _ in results),
         latency_ms=max(latency for _, latency in results),
     )
+
+
+def shift_traffic(
+    workflow: Workflow, version: str, *, lake: Lake, registry: Registry, targets: Sequence[Target], is_allowed: bool = False
+) -> list[CanaryReport]:
+    """
+    Let a version answer a share of the traffic, if the workflow declares a canary; one target after the other.
+
+    Real requests are answered by it, so the evidence is asked for once more. With `is_allowed` a backfilled version may pass here.
+
+    Raises
+    ------
+    CanaryError
+        If it misbehaves: it was withdrawn from all targets, and ledger and alias never named it.
+    EvidenceError, TamperedModelError, StalePromotionError
+        As `verify_evidence`; it answered nobody.
+    EndpointUnavailableError
+        If a target does not answer: run again, the canary goes on.
+
+    """
+    canary = workflow.deployment.canary
+    champion = current_champion(lake, workflow.name)
+    if canary is None or champion is None or champion.model_version == version:
+        return []
+    require_current(require_evidence(workflow, version, lake=lake, registry=registry), lake=lake, is_allowed=is_allowed)
+    reports = []
+    with open_release(registry, workflow.name, version) as release:
+        for target in targets:
+            try:
+                report = target.shift(release, canary)
+            except EndpointUnavailableError:
+                raise
+            except DeploymentError:
+                _drop(release, champion.model_version, registry=registry, targets=targets)
+                raise
+            reports += [] if report is None else [report]
+            crash_point("rollout.after_shift")
+    return reports
 
 
 def promote_version(  # noqa: PLR0913 - what, where, by whom
@@ -139,7 +172,7 @@ def promote_version(  # noqa: PLR0913 - what, where, by whom
     *,
     lake: Lake,
     registry: Registry,
-    settings: Settings,
+    targets: Sequence[Target],
     decided_by: str,
     override: Override | None = None,
 ) -> PromotionRecord:
@@ -149,24 +182,30 @@ def promote_version(  # noqa: PLR0913 - what, where, by whom
     Raises
     ------
     EvidenceError, TamperedModelError, StalePromotionError
-        As `registry.promotion.promote`; nothing was changed.
+        As `registry.promotion.promote`; the ledger was not changed, and the version was dropped.
     EndpointUnavailableError
         If an endpoint does not answer: run again. The promotion stands; the endpoint follows the ledger when it is back.
     DeploymentError
         If an endpoint does not switch: ledger, alias and endpoints were rolled back to the version before, if there is one.
 
     """
-    clients = clients_of(workflow, settings)
-    target = ", ".join(client.url for client in clients)
-    record = promote(workflow, version, lake=lake, registry=registry, target=target, decided_by=decided_by, override=override)
+    where = ", ".join(target.name for target in targets)
+    try:
+        record = promote(workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, override=override)
+    except RegistryError as error:
+        if not error.is_retryable:
+            _withdraw(workflow, version, lake=lake, registry=registry, targets=targets)
+        raise
     crash_point("rollout.before_switch")
     try:
-        for client in clients:
-            _switch(client, version)
+        with open_release(registry, workflow.name, version) as release:
+            for target in targets:
+                target.finalise(release)
+                crash_point("rollout.after_switch")
     except EndpointUnavailableError:
         raise
     except DeploymentError as error:
-        undone = _undo(workflow, record, lake=lake, registry=registry, clients=clients)
+        undone = _undo(workflow, record, lake=lake, registry=registry, targets=targets)
         raise DeploymentError(f"version {version} of {workflow.name!r} was promoted, but does not serve: {error}. {undone}") from error
     return record
 
@@ -177,7 +216,7 @@ def roll_back_version(  # noqa: PLR0913 - what, where, by whom
     *,
     lake: Lake,
     registry: Registry,
-    settings: Settings,
+    targets: Sequence[Target],
     decided_by: str,
     to_version: str | None = None,
 ) -> PromotionRecord:
@@ -192,76 +231,62 @@ def roll_back_version(  # noqa: PLR0913 - what, where, by whom
         If an endpoint does not follow: the ledger's roll-back stands, run again.
 
     """
-    clients = clients_of(workflow, settings)
-    target = ", ".join(client.url for client in clients)
-    record = roll_back(workflow, version, lake=lake, registry=registry, target=target, decided_by=decided_by, to_version=to_version)
+    where = ", ".join(target.name for target in targets)
+    record = roll_back(workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, to_version=to_version)
     crash_point("rollout.before_roll_back")
-    for client in clients:
-        _switch(client, record.model_version)
+    with open_release(registry, workflow.name, record.model_version) as release:
+        for target in targets:
+            target.finalise(release)
     return record
 
 
-def _test_endpoint(client: EndpointClient, version: str, golden: Golden) -> tuple[float, float]:
+def _test_target(target: Target, release: Release) -> tuple[float, float]:
     """Largest difference, and ms of the slowest single row."""
+    golden, version = release.golden, release.version
     try:
         differences = []
         for start in range(0, len(golden.rows), _BATCH_ROWS):
             part = slice(start, start + _BATCH_ROWS)
-            differences.append(_compare(client.predict_staged(golden.rows[part]), golden.predictions[part], version=version))
+            differences.append(check_answer(target.ask_staged(release, golden.rows[part]), golden.predictions[part], version=version))
         seconds = []
         for row, expected in list(zip(golden.rows, golden.predictions, strict=True))[:_SINGLE_ROWS]:
             started = time.monotonic()
-            differences.append(_compare(client.predict_staged([row]), [expected], version=version))
+            differences.append(check_answer(target.ask_staged(release, [row]), [expected], version=version))
             seconds.append(time.monotonic() - started)
         if min(seconds) > _MAX_ROW_SECONDS:
             raise SmokeTestError(f"one row takes {min(seconds):.2f} s, at most {_MAX_ROW_SECONDS:g} s is allowed")
     except EndpointUnavailableError:
         raise
     except DeploymentError as error:
-        _drop_staged(client)
+        target.drop(release, None)
         raise SmokeTestError(
-            f"version {version} fails its smoke test at {client.url}: {error}. It was dropped, the champion goes on answering"
+            f"version {version} fails its smoke test at {target.name}: {error}. It was dropped, the champion goes on answering"
         ) from None
     return max(differences), max(seconds) * 1000
 
 
-def _compare(answer: Mapping[str, Any], expected: Sequence[float], *, version: str) -> float:
-    """Largest difference of the served scores from the offline ones; what is no such answer is refused."""
-    if str(answer.get("model_version")) != version:
-        raise SmokeTestError(f"version {answer.get('model_version')} answers, not the staged {version}")
-    predictions = answer.get("predictions")
-    if not isinstance(predictions, list) or len(predictions) != len(expected):
-        raise SmokeTestError(f"the answer does not hold {len(expected)} predictions for {len(expected)} rows")
-    scores = []
-    for prediction in predictions:
-        score = prediction.get("score") if isinstance(prediction, dict) else None
-        if not isinstance(score, float | int) or not math.isfinite(score) or not isinstance(prediction.get("label", ...), bool | None):
-            raise SmokeTestError("a prediction is not {label: true, false or null, score: a finite number}")
-        scores.append(float(score))
-    difference = max(abs(score - offline) for score, offline in zip(scores, expected, strict=True))
-    if difference > TOLERANCE:
-        raise SmokeTestError(f"served scores differ from the offline ones by up to {difference:.3g}, {TOLERANCE:g} is allowed")
-    return difference
-
-
-def _drop_staged(client: EndpointClient) -> None:
+def _withdraw(workflow: Workflow, version: str, *, lake: Lake, registry: Registry, targets: Sequence[Target]) -> None:
+    """Take back what a canary has shifted to a version that the ledger then refused."""
+    champion = current_champion(lake, workflow.name)
+    if champion is None or champion.model_version == version:
+        return
     try:
-        client.unstage()
-    except DeploymentError as error:
-        _LOG.warning("the staged version was not dropped; it answers nobody who does not ask for it: %s", error)
+        with open_release(registry, workflow.name, version) as release:
+            _drop(release, champion.model_version, registry=registry, targets=targets)
+    except UpdraftError as error:
+        _LOG.error("version %s was refused, and may still be staged: %s", version, error)
 
 
-def _switch(client: EndpointClient, version: str) -> None:
-    if client.served_version() != version:
-        # Staging what is staged costs nothing; an endpoint that was restarted since has forgotten it.
-        client.stage(version)
-        client.switch(version)
-        served = client.served_version()
-        if served != version:
-            raise DeploymentError(f"the endpoint {client.url} was told to serve version {version}, but serves {served}")
+def _drop(release: Release, champion: str, *, registry: Registry, targets: Sequence[Target]) -> None:
+    with open_release(registry, release.workflow, champion) as restored:
+        for target in targets:
+            try:
+                target.drop(release, restored)
+            except DeploymentError as error:
+                _LOG.error("version %s is not quite withdrawn from %s: %s", release.version, target.name, error)
 
 
-def _undo(workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: Registry, clients: Sequence[EndpointClient]) -> str:
+def _undo(workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: Registry, targets: Sequence[Target]) -> str:
     """Roll back ledger, alias and endpoints after a switch that failed; returns how far that went, in a sentence."""
     reason = f"{record.decided_by}: an endpoint did not switch"
     try:
@@ -270,11 +295,12 @@ def _undo(workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: 
         _LOG.error("version %s stays champion in the ledger, for it cannot be rolled back: %s", record.model_version, error)
         return "It stays champion in the ledger, for there is none to go back to: mend the endpoint, it follows the ledger"
     failures = []
-    for client in clients:
-        try:
-            _switch(client, back.model_version)
-        except DeploymentError as error:
-            failures.append(str(error))
+    with open_release(registry, workflow.name, back.model_version) as release:
+        for target in targets:
+            try:
+                target.finalise(release)
+            except DeploymentError as error:
+                failures.append(str(error))
     for failure in failures:
-        _LOG.error("the endpoint does not follow the roll-back yet; it reads the ledger by itself: %s", failure)
+        _LOG.error("an endpoint does not follow the roll-back yet: %s", failure)
     return f"Ledger and alias were rolled back to version {back.model_version}" + (", not yet every endpoint" if failures else "")

@@ -10,7 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,9 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from include.serving.server import find_workflow, serve
 
         workflow = find_workflow(name=options.workflow, file=options.workflow_file)
-        # uvicorn raises the signal again once it has drained; the process then ends in good order instead of by it.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
         serve(workflow, host=options.host, port=options.port)
     except UpdraftError as error:
         logger.error("the endpoint cannot start: %s", error)

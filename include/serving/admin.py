@@ -8,6 +8,7 @@ from typing import Any
 
 from include.errors import RequestError, UpdraftError
 from include.serving.answers import RETRY_LATER, Answer, RefusedRequestError, json_answer
+from include.serving.canary import CanaryTerms
 from include.serving.endpoint import Endpoint, Request
 from include.serving.inputs import parse_json
 from include.serving.served_model import ServedModel
@@ -38,6 +39,12 @@ class Admin:
         self._slots.unstage()
         return self._status()
 
+    async def canary(self, request: Request) -> Answer:
+        """`POST /admin/canary {"version", "share", "requests", "seconds", "max_distance"}`: the staged version answers a share."""
+        content = await self._content(request)
+        started = await self._slots.start_canary(_version_of(content), _terms_of(content))
+        return json_answer({"canary": started.describe()})
+
     async def switch(self, request: Request) -> Answer:
         """`POST /admin/switch {"version"}`: let a staged version answer, if the ledger calls it the champion."""
         await self._slots.switch(await self._version(request))
@@ -65,14 +72,12 @@ class Admin:
         return json_answer({"rows": n_rows})
 
     async def _version(self, request: Request) -> str:
+        return _version_of(await self._content(request))
+
+    async def _content(self, request: Request) -> Any:
         self._endpoint.require_token(request)
         body = await self._endpoint.arrival.read_body(request.receive, request.headers)
-        content = parse_json(body, self._endpoint.limits)
-        version = content.get("version") if isinstance(content, dict) else None
-        version = str(version) if type(version) is int else version
-        if not isinstance(version, str) or not _VERSION.fullmatch(version):
-            raise RequestError("the body names no version: send {'version': '7'}")
-        return version
+        return parse_json(body, self._endpoint.limits)
 
     def _status(self) -> Answer:
         endpoint, slots = self._endpoint, self._slots
@@ -82,6 +87,7 @@ class Admin:
                 "active": _describe(slots.active),
                 "staged": _describe(slots.staged),
                 "previous": _describe(slots.previous),
+                "canary": None if slots.canary is None else slots.canary.describe(),
                 "reason": slots.reason if slots.active is None else None,
                 "last_error": slots.last_error,
                 "switches": slots.n_switches,
@@ -95,6 +101,25 @@ class Admin:
                 "arriving": endpoint.arrival.n_arriving,
             }
         )
+
+
+def _version_of(content: Any) -> str:
+    version = content.get("version") if isinstance(content, dict) else None
+    version = str(version) if type(version) is int else version
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise RequestError("the body names no version: send {'version': '7'}")
+    return version
+
+
+def _terms_of(content: Any) -> CanaryTerms:
+    bounds = {"share": 0.5, "requests": 1_000_000, "seconds": 3_600, "max_distance": 1}
+    for name, bound in bounds.items():
+        value = content.get(name)
+        if type(value) not in (int, float) or not 0 < value <= bound:
+            raise RequestError(f"{name} is no number above 0 and up to {bound:g}: send {', '.join(bounds)} with the version")
+    return CanaryTerms(
+        share=content["share"], requests=int(content["requests"]), seconds=content["seconds"], max_distance=content["max_distance"]
+    )
 
 
 def _describe(model: ServedModel | None) -> dict[str, Any] | None:

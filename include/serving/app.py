@@ -124,6 +124,7 @@ def _routes_of(endpoint: Endpoint) -> tuple[Routes, Routes]:
         "/v2/health/ready": {"GET": endpoint.ready},
         "/admin/stage": {"POST": admin.stage},
         "/admin/unstage": {"POST": admin.unstage},
+        "/admin/canary": {"POST": admin.canary},
         "/admin/switch": {"POST": admin.switch},
         "/admin/roll_back": {"POST": admin.roll_back},
         "/admin/status": {"GET": admin.status},

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from include.errors import RequestError
 from include.serving.answers import CLOSE, Answer, Receive, RefusedRequestError, html_answer, json_answer
 from include.serving.arrival import RETRY_SOON, Arrival
+from include.serving.canary import Canary
 from include.serving.inference_protocol import infer_records, infer_response, model_metadata
-from include.serving.inputs import coerce_rows, csv_records, json_records
+from include.serving.inputs import Row, coerce_rows, csv_records, json_records
 from include.serving.limits import Limits
 from include.serving.openapi import describe_api, write_page
-from include.serving.prediction_log import PredictionLog
 from include.serving.served_model import ServedModel
 from include.serving.slots import Slots
 
+logger = logging.getLogger(__name__)
+
 JSON, CSV = b"application/json", b"text/csv"
 Records = Sequence[Mapping[str, Any]]
+
+
+class Log(Protocol):
+    """Where answered predictions go: the lake (`prediction_log`), or nowhere (`container`)."""
+
+    last_error: str | None
+
+    @property
+    def n_collected(self) -> int: ...  # noqa: D102
+    @property
+    def n_waiting(self) -> int: ...  # noqa: D102
+    def append(  # noqa: D102
+        self,
+        *,
+        request_id: str,
+        model_version: str,
+        inputs: list[Row],
+        scores: Sequence[float],
+        labels: Sequence[bool | None],
+    ) -> None: ...
+    def start(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+    def collect(self) -> int: ...  # noqa: D102
 
 
 @dataclass(kw_only=True)
@@ -33,6 +60,15 @@ class Request:
     headers: Mapping[bytes, bytes]
     receive: Receive
     version: str | None = None  # of the path, below /v2/models/<name>/versions/
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request whose body has arrived: how large it is, how to read it, and how to put an answer into words."""
+
+    n_bytes: int
+    parse: Callable[[], Records]
+    compose: Callable[[ServedModel, list[float]], Answer]
 
 
 class Endpoint:
@@ -46,7 +82,7 @@ class Endpoint:
 
     """
 
-    def __init__(self, name: str, *, slots: Slots, log: PredictionLog, token: str | None, limits: Limits) -> None:
+    def __init__(self, name: str, *, slots: Slots, log: Log, token: str | None, limits: Limits) -> None:
         self.name = name
         self.slots = slots
         self.log = log
@@ -96,8 +132,7 @@ class Endpoint:
         def parse() -> Records:
             return json_records(body, self.limits) if content_type == JSON else csv_records(body, model.columns, self.limits)
 
-        def answer(records: Records, is_small: bool) -> Answer:
-            scores = self._predict(model, records, request_id=request.request_id, is_small=is_small, is_logged=not is_staged)
+        def compose(model: ServedModel, scores: list[float]) -> Answer:
             predictions = [{"label": model.label(score), "score": score} for score in scores]
             content = {
                 "model_name": self.name,
@@ -107,7 +142,7 @@ class Endpoint:
             }
             return Answer(orjson.dumps(content))
 
-        return await self._run(len(body), model, parse, answer)
+        return await self._respond(request, _Work(len(body), parse, compose), model=model, is_staged=is_staged)
 
     async def infer(self, request: Request) -> Answer:
         """`POST /v2/models/<name>/infer`."""
@@ -119,11 +154,10 @@ class Endpoint:
             request.request_id = request_id or request.request_id
             return records
 
-        def answer(records: Records, is_small: bool) -> Answer:
-            scores = self._predict(model, records, request_id=request.request_id, is_small=is_small, is_logged=not is_staged)
+        def compose(model: ServedModel, scores: list[float]) -> Answer:
             return json_answer(infer_response(self.name, model, request_id=request.request_id, scores=scores))
 
-        return await self._run(len(body), model, parse, answer)
+        return await self._respond(request, _Work(len(body), parse, compose), model=model, is_staged=is_staged)
 
     async def ping(self, request: Request) -> Answer:
         """`GET /ping`: 200 once a champion serves."""
@@ -185,16 +219,47 @@ class Endpoint:
             raise RefusedRequestError("no such version is staged: POST /admin/stage first", status=409)
         return True, staged
 
-    async def _run(
-        self, n_bytes: int, model: ServedModel, parse: Callable[[], Records], answer: Callable[[Records, bool], Answer]
-    ) -> Answer:
+    async def _respond(self, request: Request, work: _Work, *, model: ServedModel, is_staged: bool) -> Answer:
+        """Let the champion (or who was asked for) answer; or the new version, if it is a canary's turn."""
+        canary = self.slots.canary
+        candidate = self.slots.staged
+        if canary is None or candidate is None or is_staged or request.version is not None or canary.state != "running":
+            return await self._run(work, model, request_id=request.request_id, is_logged=not is_staged)
+        if not canary.takes_next():
+            return await self._run(work, model, request_id=request.request_id, is_logged=True, canary=canary)
+        try:
+            rows, scores = await canary.ask(lambda: self._score(candidate, work))
+        except Exception as error:
+            # Whatever the new version does with a request, the champion answers it; if it can, the fault was the new version's.
+            answer = await self._run(work, model, request_id=request.request_id, is_logged=True, canary=canary)
+            if not isinstance(error, TimeoutError):
+                logger.warning("the canary %s failed a request that the champion answers", candidate.version, exc_info=error)
+                what = str(error) if isinstance(error, RequestError) else type(error).__name__
+                canary.fail(f"it can't answer a request that the champion answers: {what}")
+            return answer
+        canary.answered(scores)
+        self._write_down(candidate, rows, scores, request_id=request.request_id)
+        return work.compose(candidate, scores)
+
+    async def _run(self, work: _Work, model: ServedModel, *, request_id: str, is_logged: bool, canary: Canary | None = None) -> Answer:
         """Do small work here and now, larger work in a thread, so that one large request does not delay many small ones."""
-        if n_bytes > self.limits.inline_bytes:
-            return await self._in_thread(lambda: answer(parse(), False))
-        records = parse()
+
+        def answer(records: Records, is_small: bool) -> Answer:
+            scores = self._predict(model, records, request_id=request_id, is_small=is_small, is_logged=is_logged)
+            if canary is not None:
+                canary.champion_answered(scores)
+            return work.compose(model, scores)
+
+        if work.n_bytes > self.limits.inline_bytes:
+            return await self._in_thread(lambda: answer(work.parse(), False))
+        records = work.parse()
         if len(records) <= self.limits.inline_rows and model.compiled is not None:
             return answer(records, True)
         return await self._in_thread(lambda: answer(records, False))
+
+    def _score(self, model: ServedModel, work: _Work) -> tuple[list[Row], list[float]]:
+        rows = coerce_rows(work.parse(), model.columns)
+        return rows, model.score(rows, is_small=len(rows) <= self.limits.inline_rows)
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         if self.n_in_flight >= self.limits.in_flight:
@@ -211,7 +276,10 @@ class Endpoint:
         rows = coerce_rows(records, model.columns)
         scores = model.score(rows, is_small=is_small)
         if is_logged:
-            labels = [model.label(score) for score in scores]
-            self.log.append(request_id=request_id, model_version=model.version, inputs=rows, scores=scores, labels=labels)
-            self.n_predictions += len(scores)
+            self._write_down(model, rows, scores, request_id=request_id)
         return scores
+
+    def _write_down(self, model: ServedModel, rows: list[Row], scores: list[float], *, request_id: str) -> None:
+        labels = [model.label(score) for score in scores]
+        self.log.append(request_id=request_id, model_version=model.version, inputs=rows, scores=scores, labels=labels)
+        self.n_predictions += len(scores)

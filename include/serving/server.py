@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import logging
 import re
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,15 @@ def server_config(app: EndpointApp, *, host: str, port: int, limits: Limits) -> 
 def serve(workflow: Workflow, *, host: str, port: int) -> None:
     """Serve until a signal; requests that have begun are answered first."""
     limits = Limits()
-    app = build_app(workflow, read_settings(), limits=limits)
-    logger.info("the endpoint of %s starts on http://%s:%s", workflow.name, host, port)
+    run_app(build_app(workflow, read_settings(), limits=limits), host=host, port=port, limits=limits)
+
+
+def run_app(app: EndpointApp, *, host: str, port: int, limits: Limits) -> None:
+    """Run an endpoint until a signal."""
+    # uvicorn raises the signal again once it has drained; the process then ends in good order instead of by it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    logger.info("the endpoint of %s starts on http://%s:%s", app.endpoint.name, host, port)
     uvicorn.Server(server_config(app, host=host, port=port, limits=limits)).run()
 
 

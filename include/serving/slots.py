@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 
 from include.errors import ModelVersionNotFoundError, UpdraftError
 from include.serving.answers import RETRY_LATER, RefusedRequestError
+from include.serving.canary import Canary, CanaryTerms
 from include.serving.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Slots:
         self.active: ServedModel | None = None
         self.staged: ServedModel | None = None
         self.previous: ServedModel | None = None
+        self.canary: Canary | None = None
         self.n_switches = 0
         self.last_error: str | None = None
         self.reason = "the endpoint is starting: it has not read the promotion ledger yet"
@@ -51,12 +53,36 @@ class Slots:
         """Load and verify a version beside the active one. Staging what is loaded already loads nothing."""
         async with self._lock:
             found = self._loaded(version) or await self._load_version(version)
+            if self.canary is not None and self.canary.version != version:
+                self._end_canary()
             self.staged = found
             return found
 
     def unstage(self) -> None:
-        """Forget the staged version; the active one keeps answering."""
+        """Forget the staged version, and with it its canary; the active one keeps answering."""
+        self._end_canary()
         self.staged = None
+
+    async def start_canary(self, version: str, terms: CanaryTerms) -> Canary:
+        """
+        Let the staged version answer a share of the requests. Asked again for what runs or has passed, it goes on.
+
+        Raises
+        ------
+        RefusedRequestError
+            409 if the version is not staged, or there is no champion to take the other requests.
+
+        """
+        async with self._lock:
+            if self.staged is None or self.staged.version != version:
+                raise _conflict(f"version {version} is not staged: stage it first")
+            if self.active is None or self.active.version == version:
+                raise _conflict("there is no other champion, which the remaining requests could go to: switch without a canary")
+            if self.canary is None or (self.canary.version, self.canary.terms) != (version, terms) or self.canary.state == "failed":
+                self._end_canary()
+                self.canary = Canary(version, terms)
+                logger.info("version %s answers %g of the requests", version, terms.share)
+            return self.canary
 
     async def switch(self, version: str) -> ServedModel:
         """
@@ -134,7 +160,13 @@ class Slots:
         logger.info("version %s loaded and verified in %.2f s", version, time.monotonic() - started)
         return found
 
+    def _end_canary(self) -> None:
+        if self.canary is not None:
+            self.canary.close()
+            self.canary = None
+
     def _activate(self, found: ServedModel) -> ServedModel:
+        self._end_canary()
         if self.staged is not None and self.staged.version == found.version:
             self.staged = None
         if self.active is None or self.active.version != found.version:

@@ -1,5 +1,6 @@
 """The declaration: `from include.workflow import Workflow, DatabaseSource, ...`."""
 
+from include.workflow.deployment import Canary, Deployment, LocalEndpoint, SageMakerEndpoint
 from include.workflow.gate import Fairness, Gate, Paired
 from include.workflow.goal import Costs
 from include.workflow.monitoring import Decay, Drift, Monitoring
@@ -11,10 +12,7 @@ from include.workflow.sources.sensor import Lag, SensorSource
 from include.workflow.sources.survey import AsIs, Band, Consent, Privacy, Round, SurveySource, Truncate, Year
 from include.workflow.sources.web import WebSource
 from include.workflow.workflow import (
-    Canary,
-    Deployment,
     Features,
-    LocalEndpoint,
     Partition,
     Quality,
     Search,
@@ -46,6 +44,7 @@ __all__ = [
     "Privacy",
     "Quality",
     "Round",
+    "SageMakerEndpoint",
     "Search",
     "SensorSource",
     "Source",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from include.workflow.deployment import Deployment
 from include.workflow.durations import Duration, describe_duration
 from include.workflow.gate import Gate
 from include.workflow.goal import GOAL, Costs
@@ -135,27 +136,6 @@ class Training(Part):
         if self.window_minimum == 0:
             raise ValueError("window_minimum=0 would train on nothing: give at least 1, or a negative number of missing partitions")
         return self
-
-
-class LocalEndpoint(Part):
-    """A server process on this machine or another; its address is a setting unless given here."""
-
-    kind: Literal["local"] = "local"
-    url: str | None = Field(default=None, pattern=r"^https?://")
-
-
-class Canary(Part):
-    """A share of requests that the new model answers first. Accepted and checked; deployment does not act upon it yet."""
-
-    share: float = Field(default=0.1, gt=0, le=0.5)
-    requests: int = Field(default=200, ge=1)
-
-
-class Deployment(Part):
-    """Where the champion answers."""
-
-    targets: tuple[LocalEndpoint, ...] = Field(default_factory=lambda: (LocalEndpoint(),), min_length=1)
-    canary: Canary | None = Field(default=None, description="not acted upon yet: a version takes over at once")
 
 
 class Workflow(Part):

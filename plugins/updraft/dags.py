@@ -16,6 +16,7 @@ from updraft.notifiers.outcomes import run_callbacks, task_callbacks
 from updraft.operators.approve import ApproveOperator
 from updraft.operators.deploy import (
     ApproveBackfilledOperator,
+    CanaryOperator,
     PromoteOperator,
     SmokeTestOperator,
     StageOperator,
@@ -168,8 +169,9 @@ def judge_and_register(workflow: Workflow, *, evaluated: Any, training: Any, ver
 
 def _deploy(workflow: Workflow, doc: str) -> DAG:
     note = (
-        "Puts a version that the gate let through before users: verify its evidence, stage it, smoke-test it, promote it. A version that "
-        "was trained as of a past date needs *Allow backfilled* and a person's approval.\n\n"
+        "Puts a version that the gate let through before users: verify its evidence, stage it, smoke-test it, try it on a share of the "
+        "requests where a canary is declared, promote it. A version that was trained as of a past date needs *Allow backfilled* and a "
+        "person's approval.\n\n"
         "*Triage:* whatever fails, the champion goes on answering. Mend the cause and clear, or train again."
     )
     params = {
@@ -195,8 +197,9 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
         approve = ApproveBackfilledOperator(task_id="approve_backfilled", workflow=workflow, reason=_item(verify, "approval_reason"))
         stage = StageOperator(task_id="stage", **step)
         smoke_test = SmokeTestOperator(task_id="smoke_test", **step)
+        canary = CanaryOperator(task_id="canary", **step)
         promote = PromoteOperator(task_id="promote", outlets=[assets.endpoint(workflow)], approval=approve.output, **step)
-        verify >> approve >> stage >> smoke_test >> promote
+        verify >> approve >> stage >> smoke_test >> canary >> promote
     return dag
 
 

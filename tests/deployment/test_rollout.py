@@ -13,12 +13,13 @@ import pytest
 
 from embedded.postgres import free_port
 from include.deployment.rollout import promote_version, roll_back_version, smoke_test, stage_version, verify_evidence
+from include.deployment.target import Target
+from include.deployment.targets import targets_of
 from include.errors import DeploymentError, EndpointUnavailableError, EvidenceError, SmokeTestError, StalePromotionError
 from include.lake.ledger import DECISIONS, PROMOTIONS, current_champion, latest_decision, read_ledger
 from include.modeling.model import read_golden
 from include.registry import version_of_alias
 from include.registry.promotion import promote
-from include.settings import Settings
 from tests.deployment.processes import rollout_in
 from tests.deployment.scripted import ScriptedEndpoint, slowly
 from tests.registry.house import House
@@ -26,8 +27,8 @@ from tests.registry.processes import run_killed
 from tests.serving.endpoints import PARCEL, ThreadEndpoint
 
 
-def at(house: House, url: str) -> Settings:
-    return replace(house.settings, endpoint_url=url)
+def at(house: House, url: str, **changes: Any) -> list[Target]:
+    return targets_of(house.workflow, replace(house.settings, endpoint_url=url, **changes))
 
 
 @pytest.fixture
@@ -46,16 +47,16 @@ def served(endpoint: ThreadEndpoint) -> str | None:
     return str(reply.content["model_version"]) if reply.status == 200 else None
 
 
-def deploy(house: House, version: str, settings: Settings) -> int:
+def deploy(house: House, version: str, targets: list[Target]) -> int:
     """All steps of the Dag."""
     verify_evidence(house.workflow, version, lake=house.lake, registry=house.registry)
-    stage_version(house.workflow, version, settings=settings)
-    smoke_test(house.workflow, version, registry=house.registry, settings=settings)
-    return promoted(house, version, settings)
+    stage_version(house.workflow, version, registry=house.registry, targets=targets)
+    smoke_test(house.workflow, version, registry=house.registry, targets=targets)
+    return promoted(house, version, targets)
 
 
-def promoted(house: House, version: str, settings: Settings) -> int:
-    record = promote_version(house.workflow, version, lake=house.lake, registry=house.registry, settings=settings, decided_by="test")
+def promoted(house: House, version: str, targets: list[Target]) -> int:
+    record = promote_version(house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test")
     return record.epoch
 
 
@@ -67,16 +68,16 @@ def state(house: House) -> tuple[str | None, str | None, int]:
 
 
 def test_a_version_goes_into_production_and_the_next_replaces_it(house: House, endpoint: ThreadEndpoint) -> None:
-    settings, previous = at(house, url(endpoint)), None
+    targets, previous = at(house, url(endpoint)), None
     for epoch, training in enumerate(("monday3", "monday3b"), start=1):
         version = house.register(training)
         house.decide(version, previous)
-        assert deploy(house, version, settings) == epoch
-        assert deploy(house, version, settings) == epoch  # all again: nothing changes
+        assert deploy(house, version, targets) == epoch
+        assert deploy(house, version, targets) == epoch  # all again: nothing changes
         assert served(endpoint) == version
         assert state(house) == (version, version, epoch)
         previous = version
-    back = roll_back_version(house.workflow, version, lake=house.lake, registry=house.registry, settings=settings, decided_by="test")
+    back = roll_back_version(house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test")
     assert (back.model_version, served(endpoint), state(house)) == ("1", "1", ("1", "1", 3))
 
 
@@ -107,9 +108,9 @@ def test_what_was_judged_against_another_champion_is_judged_again(house: House, 
 
 
 def test_the_smoke_test_compares_golden_rows(house: House, endpoint: ThreadEndpoint) -> None:
-    version, settings = house.register("monday3b"), at(house, url(endpoint))
-    stage_version(house.workflow, version, settings=settings)
-    report = smoke_test(house.workflow, version, registry=house.registry, settings=settings)
+    version, targets = house.register("monday3b"), at(house, url(endpoint))
+    stage_version(house.workflow, version, registry=house.registry, targets=targets)
+    report = smoke_test(house.workflow, version, registry=house.registry, targets=targets)
     assert (report.n_rows, report.n_endpoints) == (50, 1)
     assert report.max_difference <= 1e-9
     assert 0 < report.latency_ms < 1000
@@ -118,8 +119,8 @@ def test_the_smoke_test_compares_golden_rows(house: House, endpoint: ThreadEndpo
 def test_a_failed_smoke_test_drops_the_staged_and_the_champion_answers_all_the_while(house: House, endpoint: ThreadEndpoint) -> None:
     champion, other = house.register("monday3"), house.register("monday3b")
     house.decide(champion, None)
-    settings = at(house, url(endpoint))
-    deploy(house, champion, settings)
+    targets = at(house, url(endpoint))
+    deploy(house, champion, targets)
     statuses, is_over = [], threading.Event()
 
     def ask() -> None:
@@ -129,9 +130,9 @@ def test_a_failed_smoke_test_drops_the_staged_and_the_champion_answers_all_the_w
 
     asking = threading.Thread(target=ask)
     asking.start()
-    stage_version(house.workflow, other, settings=settings)
+    stage_version(house.workflow, other, registry=house.registry, targets=targets)
     with pytest.raises(SmokeTestError, match=f"version {other} answers, not the staged {champion}"):
-        smoke_test(house.workflow, champion, registry=house.registry, settings=settings)
+        smoke_test(house.workflow, champion, registry=house.registry, targets=targets)
     is_over.set()
     asking.join()
     assert set(statuses) == {200}
@@ -159,12 +160,12 @@ def test_an_older_version_is_stale_at_the_first_step(house: House) -> None:
 
 
 def test_an_endpoint_that_is_down_is_tried_again_later(house: House) -> None:
-    version, settings = house.register("monday3"), at(house, f"http://127.0.0.1:{free_port()}")
+    version, targets = house.register("monday3"), at(house, f"http://127.0.0.1:{free_port()}")
     house.decide(version, None)
     for step in (
-        lambda: stage_version(house.workflow, version, settings=settings),
-        lambda: smoke_test(house.workflow, version, registry=house.registry, settings=settings),
-        lambda: promoted(house, version, settings),
+        lambda: stage_version(house.workflow, version, registry=house.registry, targets=targets),
+        lambda: smoke_test(house.workflow, version, registry=house.registry, targets=targets),
+        lambda: promoted(house, version, targets),
     ):
         with pytest.raises(EndpointUnavailableError, match="does not answer") as caught:
             step()
@@ -177,9 +178,9 @@ def test_an_endpoint_that_is_down_is_tried_again_later(house: House) -> None:
 
 
 def test_a_wrong_token_is_told(house: House, endpoint: ThreadEndpoint) -> None:
-    settings = replace(at(house, url(endpoint)), endpoint_token="wrong")
+    targets = at(house, url(endpoint), endpoint_token="wrong")
     with pytest.raises(DeploymentError, match=r"401.*is UPDRAFT_ENDPOINT_TOKEN the same there"):
-        stage_version(house.workflow, house.register("monday3"), settings=settings)
+        stage_version(house.workflow, house.register("monday3"), registry=house.registry, targets=targets)
 
 
 @pytest.mark.claim("kills")
@@ -220,7 +221,7 @@ def test_right_answers_pass(house: House) -> None:
     """The control of the test below."""
     version = house.register("monday3")
     with ScriptedEndpoint(scripted_staging(house, version, offline)) as scripted:
-        report = smoke_test(house.workflow, version, registry=house.registry, settings=at(house, scripted.url))
+        report = smoke_test(house.workflow, version, registry=house.registry, targets=at(house, scripted.url))
     assert (report.n_rows, report.max_difference) == (50, 0)
 
 
@@ -233,7 +234,7 @@ def test_wrong_answers_fail_the_smoke_test(house: House, which: str) -> None:
         ScriptedEndpoint(scripted_staging(house, version, answer)) as scripted,
         pytest.raises(SmokeTestError, match=told) as caught,
     ):
-        smoke_test(house.workflow, version, registry=house.registry, settings=at(house, scripted.url))
+        smoke_test(house.workflow, version, registry=house.registry, targets=at(house, scripted.url))
     assert not caught.value.is_retryable
     assert scripted.asked[-1] == "/admin/unstage"
 
@@ -244,34 +245,34 @@ def test_wrong_answers_fail_the_smoke_test(house: House, which: str) -> None:
 def test_an_error_answer_fails_the_smoke_test(house: House, status: int, error: type[DeploymentError]) -> None:
     version = house.register("monday3")
     with ScriptedEndpoint({"/invocations": (status, b"<html>"), "/admin/unstage": (500, {})}) as scripted, pytest.raises(error):
-        smoke_test(house.workflow, version, registry=house.registry, settings=at(house, scripted.url))
+        smoke_test(house.workflow, version, registry=house.registry, targets=at(house, scripted.url))
 
 
 def test_an_endpoint_that_does_not_switch_is_rolled_back(house: House) -> None:
     first, second = house.register("monday3"), house.register("monday3b")
     with ScriptedEndpoint({"/version": {"model_version": first}}) as scripted:
-        settings = at(house, scripted.url)
+        targets = at(house, scripted.url)
         house.decide(first, None)
-        promoted(house, first, settings)
+        promoted(house, first, targets)
         house.decide(second, first)
         with pytest.raises(DeploymentError, match=r"serves 1\. Ledger and alias were rolled back to version 1") as caught:
-            promoted(house, second, settings)
+            promoted(house, second, targets)
         assert not caught.value.is_retryable
         assert state(house) == (first, first, 3)
         with pytest.raises(StalePromotionError, match="was promoted already"):
-            promoted(house, second, settings)
+            promoted(house, second, targets)
 
 
 def test_an_endpoint_that_follows_nobody_is_told(house: House) -> None:
     first, second = house.register("monday3"), house.register("monday3b")
     house.decide(first, None)
     with ScriptedEndpoint({"/version": {"model_version": "77"}}) as scripted:
-        settings = at(house, scripted.url)
+        targets = at(house, scripted.url)
         with pytest.raises(DeploymentError, match="there is none to go back to"):
-            promoted(house, first, settings)
+            promoted(house, first, targets)
         house.decide(second, first)
         with pytest.raises(DeploymentError, match="not yet every endpoint"):
-            promoted(house, second, settings)
+            promoted(house, second, targets)
         assert state(house) == (first, first, 3)
 
 

@@ -19,7 +19,7 @@ from updraft.dags import build_dags
 STEPS = {
     "ingest": ["extract", "validate"],
     "train": ["pin_snapshot", "tune", "fit", "evaluate", "gate", "approve", "register"],
-    "deploy": ["verify_evidence", "approve_backfilled", "stage", "smoke_test", "promote"],
+    "deploy": ["verify_evidence", "approve_backfilled", "stage", "smoke_test", "canary", "promote"],
     "monitor": ["collect_predictions", "judge_window", "request_retraining"],
 }
 NAMES = ("air_quality", "fashion_items", "flight_delays", "release_notes")

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.errors import EvidenceError, StalePromotionError
 from include.workflow import Workflow
 from updraft import assets
+from updraft.hooks.aws import targets
 from updraft.operators.base import UpdraftOperator, WorkflowOperator
 from updraft.periods import refuse_unknown_params
 
@@ -131,16 +132,16 @@ class DeploymentStepOperator(WorkflowOperator):
 
 
 class StageOperator(DeploymentStepOperator):
-    """Load the version into the endpoint's staged slot, beside the champion that goes on answering."""
+    """Load the version beside the champion that goes on answering: into a local endpoint's staged slot, or as an endpoint of its own."""
 
     triage = "'does not answer' means that the endpoint is down: see its log, then clear this task. The champion is untouched."
 
     def execute(self, context: Any) -> None:
         """Stage the version."""
         from include.deployment.rollout import stage_version
-        from include.settings import read_settings
+        from include.registry.versions import open_registry
 
-        stage_version(self.workflow, self.version, settings=read_settings())
+        stage_version(self.workflow, self.version, registry=open_registry(), targets=targets(self.workflow))
 
 
 class SmokeTestOperator(DeploymentStepOperator):
@@ -152,9 +153,36 @@ class SmokeTestOperator(DeploymentStepOperator):
         """Smoke-test; the result counts the rows and the largest difference."""
         from include.deployment.rollout import smoke_test
         from include.registry.versions import open_registry
-        from include.settings import read_settings
 
-        return asdict(smoke_test(self.workflow, self.version, registry=open_registry(), settings=read_settings()))
+        return asdict(smoke_test(self.workflow, self.version, registry=open_registry(), targets=targets(self.workflow)))
+
+
+class CanaryOperator(DeploymentStepOperator):
+    """
+    Let the version answer a share of the requests, where the workflow declares a canary, and watch it; without one this passes at once.
+
+    An error, slow answers, a score that is no number, or other scores than the champion's on the same traffic withdraw it.
+    """
+
+    triage = (
+        "the message says what the version did wrong. It was withdrawn; ledger and alias never named it, the champion answers. Train again."
+    )
+
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Run the canary; the result counts, for each endpoint, the requests that the version answered."""
+        from include.deployment.rollout import shift_traffic
+        from include.lake.store import open_lake
+        from include.registry.versions import open_registry
+
+        reports = shift_traffic(
+            self.workflow,
+            self.version,
+            lake=open_lake(),
+            registry=open_registry(),
+            targets=targets(self.workflow),
+            is_allowed=bool(context["params"].get("allow_backfilled")),
+        )
+        return [asdict(report) for report in reports]
 
 
 class PromoteOperator(DeploymentStepOperator):
@@ -179,14 +207,13 @@ class PromoteOperator(DeploymentStepOperator):
         from include.deployment.rollout import promote_version
         from include.lake.store import open_lake
         from include.registry.versions import open_registry
-        from include.settings import read_settings
 
         record = promote_version(
             self.workflow,
             self.version,
             lake=open_lake(),
             registry=open_registry(),
-            settings=read_settings(),
+            targets=targets(self.workflow),
             decided_by=f"deployment {context['run_id']}",
             override=self._override(context),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from include.errors import RegistryError, StalePromotionError
 from include.workflow import Workflow
 from updraft import assets
+from updraft.hooks.aws import targets
 from updraft.operators.base import UpdraftOperator
 from updraft.periods import refuse_unknown_params
 
@@ -43,7 +44,6 @@ class RollBackOperator(UpdraftOperator):
         from include.deployment.rollout import roll_back_version
         from include.lake.store import open_lake
         from include.registry.versions import open_registry
-        from include.settings import read_settings
 
         # An outlet without an event of ours would emit one of its own.
         self.outlets: list[Any] = [assets.endpoint(workflow)]
@@ -55,7 +55,7 @@ class RollBackOperator(UpdraftOperator):
             to_version=_version_to_restore(lake, workflow.name, params),
             lake=lake,
             registry=open_registry(),
-            settings=read_settings(),
+            targets=targets(workflow),
             decided_by=by,
         )
         result = {"version": record.model_version, "previous_version": record.previous_version, "epoch": record.epoch}

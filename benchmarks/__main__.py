@@ -9,7 +9,18 @@ from time import monotonic
 
 from benchmarks.report import Finding
 
-BENCHMARKS = ("dag_parse", "database_read", "validation", "modeling", "web_pages", "sensor_ingest", "serving", "task_chain", "loop")
+BENCHMARKS = (
+    "dag_parse",
+    "database_read",
+    "validation",
+    "modeling",
+    "drift",
+    "web_pages",
+    "sensor_ingest",
+    "serving",
+    "task_chain",
+    "loop",
+)
 NAMED_ONLY = ("model_selection",)  # hours of CPU time
 
 

@@ -10,7 +10,7 @@ from time import monotonic
 from benchmarks.report import Finding
 
 BENCHMARKS = (
-    *("dag_parse", "database_read", "validation", "modeling", "web_pages", "sensor_ingest"),
+    *("dag_parse", "database_read", "validation", "modeling", "drift", "web_pages", "sensor_ingest"),
     *("serving", "task_chain", "backfill", "loop"),
 )
 NAMED_ONLY = ("model_selection",)  # hours of CPU time

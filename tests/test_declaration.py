@@ -19,10 +19,12 @@ from include.workflow import (
     DatabaseSource,
     Decay,
     Deployment,
+    Drift,
     Fairness,
     Features,
     Gate,
     LocalEndpoint,
+    Monitoring,
     Paired,
     Partition,
     Quality,
@@ -51,6 +53,15 @@ WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
     (Search, {"workers": 0}, "Search.workers: 0"),
     (Search, {"worker": 2}, "Search.worker: is unknown: did you mean 'workers'?"),
     (Search, {"families": []}, "Search.families: []"),
+    (Drift, {"minimum_effect": 1.5}, "Drift.minimum_effect: 1.5: input should be less than 1"),
+    (Drift, {"persistence": 0}, "Drift.persistence: 0: input should be greater than or equal to 1"),
+    (Drift, {"minimum_rows": 5}, "Drift.minimum_rows: 5"),
+    (Drift, {"alpha": 0}, "Drift.alpha: 0: input should be greater than 0"),
+    (Decay, {"drop": 0}, "Decay.drop: 0: input should be greater than 0"),
+    (Monitoring, {"label_coverage": 0}, "Monitoring.label_coverage: 0: input should be greater than 0"),
+    (Monitoring, {"label_key": ["a", "a"]}, "a column is named twice: name each once"),
+    (Monitoring, {"cool_down": "0 days"}, "a duration must be longer than zero"),
+    (Monitoring, {"label_dealy": "1 day"}, "Monitoring.label_dealy: is unknown: did you mean 'label_delay'?"),
     (
         Training,
         {"window": "8 fortnights"},
@@ -248,3 +259,10 @@ def test_windows_cover_400_days_without_gap_or_overlap(every):
 def test_malformed_keys_are_refused(every, key):
     with pytest.raises(PartitionError, match="write it like"):
         window_of_key(every, key)
+
+
+@pytest.mark.parametrize("column", ["is_late", "recorded_at", "row_id", "weight_kg"])
+def test_a_label_key_names_what_predictions_keep(tmp_path: Path, column: str) -> None:
+    features = Features(builder="features.build", exclude=("weight_kg",))
+    with pytest.raises(DeclarationError, match=f"monitoring.label_key names '{column}', which no model reads"):
+        declare_workflow(tmp_path, features=features, monitoring=Monitoring(label_key=(column,)))

@@ -63,11 +63,13 @@ def draw_bars(
     return _svg(parts, width=width, height=height)
 
 
-def draw_points(title: str, note: str, points: Sequence[Point], *, width: int = 640, height: int = 250) -> bytes:
+def draw_points(
+    title: str, note: str, points: Sequence[Point], *, is_from_zero: bool = False, width: int = 640, height: int = 250
+) -> bytes:
     """Draw values one after another, each with its interval; a dashed line shows what they are held against."""
     seen = [v for p in points for v in (p.value, p.low, p.high, p.reference) if v is not None and math.isfinite(v)]
     room = 0.08 * (max(seen) - min(seen)) or 0.05
-    bottom, top = min(seen) - room, max(seen) + room
+    bottom, top = (0.0, _nice_top(max(seen))) if is_from_zero else (min(seen) - room, max(seen) + room)
     plot_height, slot = height - _TOP - _LABELS, (width - _LEFT - 8) / max(1, len(points))
 
     def at(value: float) -> float:

@@ -111,8 +111,7 @@ def judge_performance(  # noqa: PLR0913 - truth and answers, and what they are h
     said = f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) in the window, {reference:.4g} on the test rows"
     return Performance(
         verdict="decay" if is_worse else "ok",
-        reason=f"{said}: "
-        + (f"all of the interval beyond {bound:.4g}" if is_worse else f"the interval reaches {bound:.4g}, which is borne"),
+        reason=f"{said}: " + (f"all of the interval beyond {bound:.4g}" if is_worse else f"not surely worse than {bound:.4g}"),
         value=interval.value,
         low=interval.low,
         high=interval.high,

@@ -55,15 +55,13 @@ def write_document(report: WindowReport) -> Document:
     is_hidden = report.workflow.source.kind == "survey"
     names = {"hour": "hour", "day": "day", "week": "week from"}
     drifts = sorted(report.drift.features, key=lambda item: (item.verdict != "drift", -(item.effect or 0)))
+    plots = [_plot_feature(item, is_hidden=is_hidden) for item in drifts[:MAX_PLOTS]]
     sections = [
         Section("Verdict", list(_verdict_blocks(report))),
-        Section("Performance", list(_performance_blocks(report))),
-        Section("Features", list(_feature_blocks(report, drifts))),
+        Section("Features: shares in training and in the window", [*_feature_blocks(report, drifts), *plots]),
         Section("Data quality", list(_quality_blocks(drifts))),
+        Section("Performance", list(_performance_blocks(report))),
     ]
-    if drifts:
-        plots = [_plot_feature(item, is_hidden=is_hidden) for item in drifts[:MAX_PLOTS]]
-        sections.append(Section("Shares, in training and in the window", [_scope(drifts), *plots]))
     title = f"{report.workflow.name}, {names[report.workflow.monitoring.every]} {report.window.key}"
     mood = "good" if report.line.verdict == "ok" else "bad" if report.line.verdict == "drift" else ""
     said = {
@@ -144,6 +142,8 @@ def _feature_blocks(report: WindowReport, drifts: Sequence[FeatureDrift]) -> Ite
         for item in drifts
     ]
     yield Table(("feature", "verdict", "effect", "bound", "p"), rows)
+    if len(drifts) > MAX_PLOTS:
+        yield Paragraph(f"Drawn are the {MAX_PLOTS} features that moved most.")
 
 
 def _quality_blocks(drifts: Sequence[FeatureDrift]) -> Iterator[Block]:
@@ -157,13 +157,6 @@ def _quality_blocks(drifts: Sequence[FeatureDrift]) -> Iterator[Block]:
         yield Table(("feature", "share of values", "in the window", "in training"), rows)
     else:
         yield Paragraph("No value is missing, new, or out of the range of training.")
-
-
-def _scope(drifts: Sequence[FeatureDrift]) -> Block:
-    n_more = len(drifts) - MAX_PLOTS
-    return Paragraph(
-        f"The {MAX_PLOTS} features that moved most; {n_more} more are in the table." if n_more > 0 else "The most moved first."
-    )
 
 
 def _plot_feature(item: FeatureDrift, *, is_hidden: bool) -> Picture:
@@ -217,7 +210,9 @@ def cell_names(item: FeatureProfile, *, is_hidden: bool = False) -> list[str]:
 def _plot_effects(lines: Sequence[MonitoringRecord]) -> Picture:
     colours = {"ok": BLUE, "drift": ORANGE, "unknown": GREY}
     points = [Point(label=line.partition_key, value=line.effect, color=colours[line.verdict]) for line in lines if line.effect is not None]
-    chart = draw_points("Largest effect, window by window", "orange: drift, blue: ok, grey: unknown", points[-SHOWN_WINDOWS:])
+    chart = draw_points(
+        "Largest effect, window by window", "orange: drift, blue: ok, grey: unknown", points[-SHOWN_WINDOWS:], is_from_zero=True
+    )
     return Picture("figures/effects.svg", "How far the most moved feature is from training, window by window", chart)
 
 

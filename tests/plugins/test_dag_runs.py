@@ -127,7 +127,7 @@ def test_train_then_deploy_then_monitor(run_dag, lake, as_of, endpoint):
     assert requests.get(f"{endpoint}/version", timeout=5).json()["model_version"] == "1"
 
     watched = run_dag("flight_delays.monitor")
-    assert states(watched) == {"collect_predictions": "success"}
+    assert states(watched) == {"collect_predictions": "success", "judge_window": "success", "request_retraining": "skipped"}
 
     rebuilt = run_dag("reproduce_model", conf={"workflow": "flight_delays", "version": "1"})
     assert states(rebuilt) == {"reproduce": "success"}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from include.errors import PartitionError
+from tests.factories import declare_workflow
 from updraft.periods import last_window_before, resolve_as_of, resolve_partition
 
 RUN_AFTER = datetime(2026, 3, 18, 14, 30, tzinfo=UTC)  # a Wednesday
@@ -97,3 +98,22 @@ def test_as_of_in_the_future_is_refused(workflow):
 )
 def test_last_window_is_over(every, expected):
     assert last_window_before(every, RUN_AFTER).key == expected
+
+
+@pytest.mark.parametrize(
+    ("requested", "expected"),
+    [
+        (None, datetime(2026, 3, 9, tzinfo=UTC)),
+        ("2026-03-11T00:00:00+00:00", datetime(2026, 3, 11, tzinfo=UTC)),
+        ("2026-03-01T00:00:00+00:00", datetime(2026, 3, 9, tzinfo=UTC)),
+    ],
+    ids=["its period is over", "the monitor asks for newer rows", "it never asks for older ones"],
+)
+def test_a_training_that_the_monitor_asked_for_is_as_of_its_request(tmp_path, requested, expected):
+    assert resolve_as_of(run(key="2026-03-02"), declare_workflow(tmp_path), requested=requested) == expected
+
+
+@pytest.mark.parametrize(("requested", "said"), [("soon", "is no time"), ("9998-01-01", "lies in the future")])
+def test_hostile_requests_are_refused(tmp_path, requested, said):
+    with pytest.raises(PartitionError, match=said):
+        resolve_as_of(run(key="2026-03-02"), declare_workflow(tmp_path), requested=requested)

@@ -25,7 +25,7 @@ from include.lake.crash_points import crash_point
 from include.workflow.deployment import Canary, SageMakerEndpoint
 
 _LOG = logging.getLogger(__name__)
-_PROBE_ROWS = 10
+_PROBE_ROWS = 5
 _PROBE_SECONDS = 2.0  # a slow version must not keep us from seeing what SageMaker does about it
 _PROBES_A_POLL = 20  # at the least share of 1 %, a fifth of the polls meets the new version
 _TERMINATION_SECONDS = 60  # the old instances stay so long after the last step, and are gone back to if an alarm is raised

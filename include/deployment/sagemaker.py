@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from include.workflow.deployment import Canary, SageMakerEndpoint
 
 _LOG = logging.getLogger(__name__)
 _PROBE_ROWS = 5
+_PROBE_SECONDS = 2.0  # a slow version must not keep us from seeing what SageMaker does about it
 _PROBES_A_POLL = 20  # at the least share of 1 %, a fifth of the polls meets the new version
 _TERMINATION_SECONDS = 60  # the old instances stay so long after the last step, and are gone back to if an alarm is raised
 _MIN_EXECUTION_SECONDS, _MAX_EXECUTION_SECONDS = 600, 28_800
@@ -178,9 +180,13 @@ class SageMakerTarget:
 
     def _probe(self, watch: _Watch) -> None:
         """Send golden rows as users do; what the new version answers must be the offline scores, and like the champion's."""
-        for _ in range(_PROBES_A_POLL if not watch.fault else 0):
+        started = time.monotonic()
+        for _ in range(_PROBES_A_POLL):
+            if watch.fault or time.monotonic() - started > _PROBE_SECONDS:
+                break
+            part = watch.next_part()
             try:
-                watch.take(self._invoke(self.declared.endpoint_name, watch.release.golden.rows))
+                watch.take(self._invoke(self.declared.endpoint_name, watch.release.golden.rows[part]), part)
             except EndpointUnavailableError:
                 return
             except DeploymentError as error:
@@ -224,20 +230,30 @@ class _Watch:
     n_answers: int = 0
     distance: float | None = None
     fault: str = ""
-    champion: list[float] = field(default_factory=list)
+    n_probes: int = 0
+    champion: dict[int, list[float]] = field(default_factory=dict)
 
-    def take(self, answer: Mapping[str, Any]) -> None:
-        """Look at an answer to all golden rows; raises DeploymentError for a fault of the new version."""
-        golden, version = self.release.golden, self.release.version
-        if str(answer.get("model_version")) != version:
+    def next_part(self) -> slice:
+        """Which golden rows to send next: a few at a time, one after the other."""
+        start = self.n_probes * _PROBE_ROWS % len(self.release.golden.rows)
+        self.n_probes += 1
+        return slice(start, start + _PROBE_ROWS)
+
+    def take(self, answer: Mapping[str, Any], part: slice) -> None:
+        """Look at an answer to golden rows; raises DeploymentError for a fault of the new version."""
+        offline = self.release.golden.predictions
+        if str(answer.get("model_version")) == self.release.version:
+            check_answer(answer, offline[part], version=self.release.version)
+            self.n_answers += 1
+        else:
             # The champion's. That it may answer in a form of its own is not the new version's fault.
             predictions = answer.get("predictions")
             scores = [row.get("score") for row in predictions if isinstance(row, dict)] if isinstance(predictions, list) else []
-            self.champion = [float(score) for score in scores if isinstance(score, int | float)]
-        else:
-            check_answer(answer, golden.predictions, version=version)
-            self.n_answers += 1
-        self.distance = score_distance(golden.predictions, self.champion) if self.n_answers else None
+            self.champion[part.start] = [float(score) for score in scores if isinstance(score, int | float)]
+        if self.n_answers:
+            # It answers as it did offline: so what it says of all those rows is known.
+            ours = [score for start in self.champion for score in offline[start : start + _PROBE_ROWS]]
+            self.distance = score_distance(ours, [score for scores in self.champion.values() for score in scores])
         if self.distance is not None and self.distance > self.max_distance:
             raise CanaryError(
                 f"its scores are distributed otherwise than the champion's on the same rows: distance {self.distance:.2f}, "

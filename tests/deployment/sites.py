@@ -40,6 +40,7 @@ DECLARED = SageMakerEndpoint(
     endpoint_name="parcels",
     image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/updraft-serving:0.1.0",
     instance_count=2,
+    max_latency_ms=300,
 )
 POLL_SECONDS = 0.02
 TIME_SCALE = 0.01

@@ -120,6 +120,8 @@ def withdraw(site: Site, champion: str, kind: str) -> float:
     """Seconds from the canary's begin until the champion answers everything again; what users saw meanwhile is looked at."""
     candidate = candidate_of(site, champion, f"spoiled-{kind}")
     site.stage(candidate)
+    if isinstance(site, CloudSite) and kind in ("slow", "distribution"):
+        site.api.time_scale *= 100 if kind == "slow" else 10  # what shows it takes longer than the shortened bake would
     with Traffic(site) as traffic:
         breaking = threading.Thread(target=lambda: (site.wait_for_canary(), site.go_wrong(kind)))
         breaking.start()

@@ -19,7 +19,7 @@ from include.errors import DeploymentError, EndpointUnavailableError, RegistryEr
 from include.lake.crash_points import crash_point
 from include.lake.ledger import DecisionRecord, PromotionRecord, current_champion
 from include.lake.store import Lake
-from include.registry.backfilled import Override, backfilled_reason
+from include.registry.backfilled import Override, backfilled_reason, require_override
 from include.registry.evidence import require_evidence
 from include.registry.judgement import judge_again
 from include.registry.promotion import promote, require_current, roll_back
@@ -129,12 +129,19 @@ def smoke_test(workflow: Workflow, version: str, *, registry: Registry, targets:
 
 
 def shift_traffic(
-    workflow: Workflow, version: str, *, lake: Lake, registry: Registry, targets: Sequence[Target], is_allowed: bool = False
+    workflow: Workflow,
+    version: str,
+    *,
+    lake: Lake,
+    registry: Registry,
+    targets: Sequence[Target],
+    override: Override | None = None,
 ) -> list[CanaryReport]:
     """
     Let a version answer a share of the traffic, if the workflow declares a canary; one target after the other.
 
-    Real requests are answered by it, so the evidence is asked for once more. With `is_allowed` a backfilled version may pass here.
+    Real requests are answered by it, so the evidence is asked for once more; and of a backfilled version the approval, as when it is
+    promoted.
 
     Raises
     ------
@@ -150,7 +157,9 @@ def shift_traffic(
     champion = current_champion(lake, workflow.name)
     if canary is None or champion is None or champion.model_version == version:
         return []
-    require_current(require_evidence(workflow, version, lake=lake, registry=registry), lake=lake, is_allowed=is_allowed)
+    decision = require_evidence(workflow, version, lake=lake, registry=registry)
+    override = require_override(decision, champion, override)
+    require_current(decision, lake=lake, is_allowed=override is not None)
     reports = []
     with open_release(registry, workflow.name, version) as release:
         for target in targets:

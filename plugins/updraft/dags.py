@@ -197,7 +197,7 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
         approve = ApproveBackfilledOperator(task_id="approve_backfilled", workflow=workflow, reason=_item(verify, "approval_reason"))
         stage = StageOperator(task_id="stage", **step)
         smoke_test = SmokeTestOperator(task_id="smoke_test", **step)
-        canary = CanaryOperator(task_id="canary", **step)
+        canary = CanaryOperator(task_id="canary", approval=approve.output, **step)
         promote = PromoteOperator(task_id="promote", outlets=[assets.endpoint(workflow)], approval=approve.output, **step)
         verify >> approve >> stage >> smoke_test >> canary >> promote
     return dag

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from embedded.postgres import free_port
-from include.deployment.rollout import promote_version, roll_back_version, smoke_test, stage_version, verify_evidence
+from include.deployment.rollout import promote_version, roll_back_version, shift_traffic, smoke_test, stage_version, verify_evidence
 from include.deployment.target import Target
 from include.deployment.targets import targets_of
 from include.errors import DeploymentError, EndpointUnavailableError, EvidenceError, SmokeTestError, StalePromotionError
 from include.lake.ledger import DECISIONS, PROMOTIONS, current_champion, latest_decision, read_ledger
 from include.modeling.model import read_golden
 from include.registry import version_of_alias
+from include.registry.backfilled import Override
 from include.registry.promotion import promote
+from include.workflow import Canary
 from tests.deployment.processes import rollout_in
 from tests.deployment.scripted import ScriptedEndpoint, slowly
 from tests.registry.house import House
@@ -283,3 +285,20 @@ def test_no_champion_is_not_the_same_as_no_endpoint(house: House) -> None:
     with ScriptedEndpoint(script) as scripted, pytest.raises(DeploymentError, match="409"):
         promoted(house, version, at(house, scripted.url))
     assert scripted.asked == ["/version", "/v2/health/live", "/admin/stage", "/admin/switch"]
+
+
+def test_a_backfilled_version_gets_no_share_of_the_requests_without_an_approval(house: House) -> None:
+    """Whoever marks the question as succeeded has answered nothing: the same override is refused here as at the promotion."""
+    champion = house.register("monday3")
+    house.decide(champion, None)
+    promote(house.workflow, champion, lake=house.lake, registry=house.registry, target="local", decided_by="test")
+    version = house.register("monday4", is_backfilled=True)
+    house.decide(version, champion)
+    deployment = house.workflow.deployment.model_copy(update={"canary": Canary()})
+    workflow = house.workflow.model_copy(update={"deployment": deployment})
+    work: dict[str, Any] = {"lake": house.lake, "registry": house.registry, "targets": []}
+    with pytest.raises(StalePromotionError, match="backfilled"):
+        shift_traffic(workflow, version, **work)
+    with pytest.raises(EvidenceError, match="no person has approved it"):
+        shift_traffic(workflow, version, override=Override(requested_by="ann", approved_by=""), **work)
+    assert shift_traffic(workflow, version, override=Override(requested_by="ann", approved_by="bob"), **work) == []

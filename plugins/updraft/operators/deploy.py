@@ -157,7 +157,31 @@ class SmokeTestOperator(DeploymentStepOperator):
         return asdict(smoke_test(self.workflow, self.version, registry=open_registry(), targets=targets(self.workflow)))
 
 
-class CanaryOperator(DeploymentStepOperator):
+class ApprovedStepOperator(DeploymentStepOperator):
+    """
+    A step after which real requests may be answered by the version: of a backfilled one it asks for the approval.
+
+    :param approval: result of the task that asked for an approval (templated)
+    """
+
+    template_fields: Sequence[str] = ("version", "approval")
+
+    def __init__(self, *, approval: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approval = approval
+
+    def _override(self, context: Any) -> Override | None:
+        """Who asked in the form, and who agreed: what counts as an approval is the answer itself, not the state of the task."""
+        from include.registry.backfilled import Override
+
+        if not context["params"].get("allow_backfilled"):
+            return None
+        run = context["dag_run"]
+        approved_by = str(self.approval.get("approved_by") or "") if isinstance(self.approval, Mapping) else ""
+        return Override(requested_by=f"{run.triggering_user_name or 'unknown'}, run {context['run_id']}", approved_by=approved_by)
+
+
+class CanaryOperator(ApprovedStepOperator):
     """
     Let the version answer a share of the requests, where the workflow declares a canary, and watch it; without one this passes at once.
 
@@ -180,27 +204,17 @@ class CanaryOperator(DeploymentStepOperator):
             lake=open_lake(),
             registry=open_registry(),
             targets=targets(self.workflow),
-            is_allowed=bool(context["params"].get("allow_backfilled")),
+            override=self._override(context),
         )
         return [asdict(report) for report in reports]
 
 
-class PromoteOperator(DeploymentStepOperator):
-    """
-    Make the version champion, in one commit of the promotion ledger; alias and endpoint follow. The old one stays for a rollback.
-
-    :param approval: result of the task that asked for an approval (templated)
-    """
-
-    template_fields: Sequence[str] = ("version", "approval")
+class PromoteOperator(ApprovedStepOperator):
+    """Make the version champion, in one commit of the promotion ledger; alias and endpoint follow. The old one stays."""
 
     triage = (
         "clear this task: a promotion that was cut short is completed. 'stale' means that a newer champion stands: nothing is to be done."
     )
-
-    def __init__(self, *, approval: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.approval = approval
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Promote; the result names the old and the new champion."""
@@ -220,13 +234,3 @@ class PromoteOperator(DeploymentStepOperator):
         result = {"version": record.model_version, "previous_version": record.previous_version, "epoch": record.epoch}
         context["outlet_events"][assets.endpoint(self.workflow)].extra = result
         return result
-
-    def _override(self, context: Any) -> Override | None:
-        """Who asked in the form, and who agreed: what counts as an approval is the answer itself, not the state of the task."""
-        from include.registry.backfilled import Override
-
-        if not context["params"].get("allow_backfilled"):
-            return None
-        run = context["dag_run"]
-        approved_by = str(self.approval.get("approved_by") or "") if isinstance(self.approval, Mapping) else ""
-        return Override(requested_by=f"{run.triggering_user_name or 'unknown'}, run {context['run_id']}", approved_by=approved_by)

@@ -200,6 +200,11 @@ def test_digest_changes_with_any_file_or_value(tmp_path):
     assert first.digest() != before
 
 
+def test_a_deployment_is_the_same_when_read_back_as_it_is_kept_with_a_version():
+    deployment = Deployment(targets=(LocalEndpoint(), SageMakerEndpoint(**CLOUD, instance_count=2)), canary=Canary())
+    assert Deployment(**deployment.model_dump(mode="json")) == deployment
+
+
 def test_importing_a_declaration_imports_nothing_heavy():
     script = (
         "import sys; import include.workflow\n"

@@ -98,7 +98,8 @@ class Deployment(Part):
     @classmethod
     def _check_targets(cls, value: Any) -> Any:
         for target in value if isinstance(value, tuple | list) else ():
-            if not isinstance(target, LocalEndpoint | SageMakerEndpoint):
+            # A dict is how a declaration that was kept with a version says it.
+            if not isinstance(target, LocalEndpoint | SageMakerEndpoint | dict):
                 raise ValueError("a target is declared by its class: LocalEndpoint() or SageMakerEndpoint(...)")
         return value
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from include.lake.fencing import new_token
+from include.lake.files import put_file
 from include.lake.ledger import latest_run
 from include.lake.partitions import replace_partition
 from include.lake.store import open_lake
@@ -36,6 +37,7 @@ SUITE = {
     ],
 }
 PAGES = ["/quarantine", "/quarantine?workflow=parcels", f"/quarantine?workflow=parcels&partition={KEY}", "/data_docs/"]
+REPORT = "2026-01-01.0123456789abcdef.html"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,7 @@ def workflow(tmp_path_factory):
         publish_partition(workflow, report, lake=lake, token=new_token(), run_id=f"run {HOSTILE}", try_id="try")
         replace_partition(lake, "parcels/raw", STOPPED, with_positions(rows.slice(0, 3)), token=new_token())
         (folder / "home" / "secret.html").write_text("a secret")
+        put_file(lake, f"parcels/_monitoring/{REPORT}", b"<!doctype html><p>Drift of parcels in this window.</p>")
         yield workflow
 
 
@@ -69,6 +72,7 @@ def test_the_routes_are_these_and_none_lists_the_others(server):
         "/data_docs/{workflow_name}/{path:path}",
         "/models",
         "/models/card",
+        "/monitoring/report",
         "/{path:path}",
     ]
 
@@ -183,6 +187,18 @@ def test_a_validations_page_is_linked_and_served(ask, workflow):
     assert SECRET not in ask(f"/{links[0]}").text
     assert latest_run(open_lake(), "parcels", KEY).rows_quarantined == 6
     assert docs_folder("parcels").is_dir()
+
+
+def test_a_windows_report_is_served_to_who_may_read_the_monitor_and_no_other_file_is(ask):
+    page = f"/monitoring/report?workflow=parcels&file={REPORT}"
+    assert "Drift of parcels" in ask(page).text
+    assert "default-src 'none'" in ask(page).headers["content-security-policy"]
+    refused = ask(page, "nobody")
+    assert refused.status_code == 403
+    assert "you may not read parcels.monitor, and so not its reports" in refused.text
+    assert "clear judge_window" in ask(page.replace("2026-01-01", "2026-01-02")).text
+    for path in ("../../secret.html", "..%2f..%2fsecret.html", f"../{REPORT}", "secret.html", f"{REPORT}%00"):
+        assert ask(f"/monitoring/report?workflow=parcels&file={path}").status_code == 422, path
 
 
 TRAVERSALS = [

@@ -52,6 +52,6 @@ def readable_workflow(user: Any, name: str, *, step: Step = "ingest") -> Workflo
         if workflow.name == name:
             if may_read(user, name, step=step):
                 return workflow
-            what = "rows" if step == "ingest" else "models"
+            what = {"ingest": "rows", "train": "models", "monitor": "reports"}[step]
             raise HTTPException(403, f"you may not read {name}.{step}, and so not its {what}: ask an administrator of Airflow")
     raise HTTPException(404, "there is no such workflow: see the lists at /updraft/quarantine and /updraft/models")

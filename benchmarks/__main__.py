@@ -17,7 +17,10 @@ NAMED_ONLY = ("model_selection",)  # hours of CPU time
 
 
 def main(names: list[str]) -> int:
-    """Print a table of findings as they come; the exit code says whether all could be measured, not whether all targets are met."""
+    """
+    Print a table of findings as they come; the exit code says whether all could be measured, not whether all targets
+    are met.
+    """
     unknown = sorted(set(names) - {*BENCHMARKS, *NAMED_ONLY})
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}: there are {', '.join((*BENCHMARKS, *NAMED_ONLY))}")

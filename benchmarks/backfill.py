@@ -1,4 +1,7 @@
-"""A backfill of 56 days of flights beside the same days through tasks that do nothing: what the work adds to Airflow's own cost."""
+"""
+A backfill of 56 days of flights beside the same days through tasks that do nothing: what the work adds to Airflow's own
+cost.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ def measure() -> list[Finding]:
             for dag_id in ("empty", "flight_delays.ingest"):
                 _backfill_seconds(stack.client, dag_id, last - timedelta(days=N_DAYS + 4), 4)
             first = last - timedelta(days=N_DAYS - 1)
-            empty, flights = (_backfill_seconds(stack.client, dag_id, first, N_DAYS) for dag_id in ("empty", "flight_delays.ingest"))
+            empty, flights = (
+                _backfill_seconds(stack.client, dag_id, first, N_DAYS) for dag_id in ("empty", "flight_delays.ingest")
+            )
     return [
         Finding(
             what=f"a backfill of {N_DAYS} days / the same days through empty tasks",

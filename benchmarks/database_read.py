@@ -1,9 +1,10 @@
 """
-Read one partition of 1 and 5 million rows x 12 from PostgreSQL: Updraft's stream beside `pandas.read_sql`. Then 1 million rows joined with
-two more tables, of which one holds restatements: each row gets the version that was known at its own time.
+Read one partition of 1 and 5 million rows x 12 from PostgreSQL: Updraft's stream beside `pandas.read_sql`. Then 1
+million rows joined with two more tables, of which one holds restatements: each row gets the version that was known at
+its own time.
 
-Each side runs in a process of its own, against one embedded server; memory is what the process's peak grows by while it reads.
-`python -m benchmarks.database_read` prints the ratios.
+Each side runs in a process of its own, against one embedded server; memory is what the process's peak grows by while it
+reads. `python -m benchmarks.database_read` prints the ratios.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ COLUMNS = "id, sent_at, known_at, code, a, b, c, name, carrier, is_late, gust, d
 _TABLE = """
 CREATE TABLE readings AS
 SELECT i::bigint AS id, TIMESTAMPTZ '2026-01-01 00:00+00' + i * INTERVAL '10 ms' AS sent_at,
-       TIMESTAMPTZ '2026-01-01 01:00+00' + i * INTERVAL '10 ms' AS known_at, i % 1000 AS code, random() AS a, random() * 100 AS b,
+       TIMESTAMPTZ '2026-01-01 01:00+00' + i * INTERVAL '10 ms' AS known_at, i % 1000 AS code, random() AS a,
+       random() * 100 AS b,
        random() AS c, 'name ' || (i % 50) AS name, 'carrier ' || (i % 16) AS carrier, i % 7 = 0 AS is_late,
        CASE WHEN i % 10 <> 0 THEN random() END AS gust, md5(i::text) AS digest
 FROM generate_series(0, {last}) AS i;
@@ -49,7 +51,8 @@ QUERIES = {
     "one table": f"SELECT {COLUMNS} FROM readings {_BETWEEN}",
     "joined": f"""
 SELECT {COLUMNS}, country, tariff FROM readings JOIN carriers USING (carrier)
-LEFT JOIN tariffs USING (code) {_BETWEEN} AND (known_from IS NULL OR (known_from <= sent_at AND sent_at < known_until))""",
+LEFT JOIN tariffs USING (code) {_BETWEEN} AND (known_from IS NULL OR (known_from <= sent_at
+       AND sent_at < known_until))""",
 }
 
 

@@ -17,7 +17,10 @@ N_ROWS, N_FEATURES, REPEAT = 100_000, 20, 5
 
 
 def measure() -> list[Finding]:
-    """CPU time of a window's verdict beside scipy's two-sample test feature by feature; both find the one feature that moved."""
+    """
+    CPU time of a window's verdict beside scipy's two-sample test feature by feature; both find the one feature that
+    moved.
+    """
     rng = np.random.default_rng(0)
     trained, window = rng.normal(size=(2, N_FEATURES, N_ROWS))
     window[3] += 0.5
@@ -52,6 +55,7 @@ def measure() -> list[Finding]:
             observed=other / own,
             bound=5,
             at_least=True,
-            note=f"{own * 1000:.0f} ms against {other * 1000:.0f} ms; the profile is {size_kb:.0f} kB, the rows {rows_mb:.0f} MB",
+            note=f"{own * 1000:.0f} ms against {other * 1000:.0f} ms; the profile is {size_kb:.0f} kB, the rows "
+            f"{rows_mb:.0f} MB",
         )
     ]

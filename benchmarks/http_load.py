@@ -80,7 +80,10 @@ def main() -> None:
     """Read the arguments and the body, warm the server up, and measure."""
     port, path, n_requests, n_connections = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     body = Path("/dev/stdin").read_bytes()
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        f"{len(body)}\r\n\r\n"
+    )
     print(json.dumps(load(port, head.encode() + body, n_requests=n_requests, n_connections=n_connections)))
 
 

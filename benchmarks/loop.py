@@ -1,4 +1,7 @@
-"""The loop's seconds in Airflow beside the same stages as plain functions, on the same flights: what scheduling costs."""
+"""
+The loop's seconds in Airflow beside the same stages as plain functions, on the same flights: what
+scheduling costs.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ def _demo(folder: Path) -> Iterator[Home]:
 
 def _airflow_seconds(home: Home) -> dict[str, float]:
     """Seconds of wall time a partition (several run at once), and of the training's run."""
-    client = AirflowClient(f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"])
+    client = AirflowClient(
+        f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"]
+    )
     facts = json.loads(home.demo_file.read_text(encoding="utf-8"))
     n_runs = len(client.runs(f"{workflow.name}.ingest"))
     run = client.runs(f"{workflow.name}.train")[-1]

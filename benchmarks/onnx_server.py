@@ -1,5 +1,6 @@
 """
-FastAPI with ONNX Runtime, as a peer of the endpoint. It runs in a virtual environment of its own, with nothing of this project.
+FastAPI with ONNX Runtime, as a peer of the endpoint. It runs in a virtual environment of its own, with nothing of this
+project.
 
 `python onnx_server.py PORT < {"columns": {name: values}, "numbers": [...], "categories": [...], "labels": [...]}`
 fits a logistic pipeline on the columns, converts it, and serves `POST /invocations` with one record.
@@ -13,7 +14,10 @@ from typing import Any
 
 
 def fit_and_convert(data: dict[str, Any]) -> bytes:
-    """Fit the same kind of pipeline (without rare categories and missing-value indicators, which the converter does not know)."""
+    """
+    Fit the same kind of pipeline (without rare categories and missing-value indicators, which the converter does not
+    know).
+    """
     import pandas as pd
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -23,7 +27,9 @@ def fit_and_convert(data: dict[str, Any]) -> bytes:
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    prepare = ColumnTransformer([("numbers", StandardScaler(), data["numbers"]), ("categories", one_hot, data["categories"])])
+    prepare = ColumnTransformer(
+        [("numbers", StandardScaler(), data["numbers"]), ("categories", one_hot, data["categories"])]
+    )
     pipeline = Pipeline([("prepare", prepare), ("model", LogisticRegression(max_iter=300))])
     pipeline.fit(pd.DataFrame(data["columns"]), data["labels"])
     types = [(name, FloatTensorType([None, 1])) for name in data["numbers"]]
@@ -50,7 +56,8 @@ def build_app(model: bytes, numbers: list[str]) -> Any:
         probabilities = session.run(None, feed)[1]
         return {"predictions": [{"score": float(probabilities[0, 1])}]}
 
-    invocations.__annotations__["request"] = Request  # a text annotation could not be resolved from within this function
+    # a text annotation could not be resolved from within this function
+    invocations.__annotations__["request"] = Request
     app.post("/invocations")(invocations)
     app.get("/ping")(lambda: {"status": "ok"})
     return app

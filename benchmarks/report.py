@@ -10,7 +10,10 @@ from time import monotonic, process_time
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One measured figure beside its target. `bound` is the largest (or, with `at_least`, the smallest) value that meets it."""
+    """
+    One measured figure beside its target. `bound` is the largest (or, with `at_least`, the smallest) value that meets
+    it.
+    """
 
     what: str
     observed: float
@@ -28,7 +31,10 @@ class Finding:
         """One line of the table."""
         sign = "≥" if self.at_least else "≤"
         verdict = "met" if self.is_met else "MISSED"
-        return f"{verdict:7} {self.what:58} {self.observed:9.2f}{self.unit}  target {sign} {self.bound:g}{self.unit}  {self.note}"
+        return (
+            f"{verdict:7} {self.what:58} {self.observed:9.2f}{self.unit}  target {sign} {self.bound:g}{self.unit}  "
+            f"{self.note}"
+        )
 
 
 def median_seconds(work: Callable[[], object], *, repeat: int) -> float:
@@ -42,7 +48,10 @@ def median_seconds(work: Callable[[], object], *, repeat: int) -> float:
 
 
 def median_cpu_seconds(*works: Callable[[], object], repeat: int) -> list[float]:
-    """Median CPU time of some pieces of work, in seconds each. They take turns: a change of the machine's load meets them all."""
+    """
+    Median CPU time of some pieces of work, in seconds each. They take turns: a change of the machine's load meets them
+    all.
+    """
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(repeat):
         for work, spent in zip(works, seconds, strict=True):

@@ -1,4 +1,7 @@
-"""The spider of `benchmarks/web_pages.py`, in a process of its own: start address, folder and concurrency are its arguments."""
+"""
+The spider of `benchmarks/web_pages.py`, in a process of its own: start address, folder and concurrency are its
+arguments.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-Drain a queue of 20,000 readings: Updraft's collection, durable in the lake before each acknowledgement, beside a bare paho loop
-that acknowledges on arrival and keeps nothing.
+Drain a queue of 20,000 readings: Updraft's collection, durable in the lake before each acknowledgement, beside a bare
+paho loop that acknowledges on arrival and keeps nothing.
 
 Each side runs in a process of its own, subscribed by a session of its own to the same messages; the sides alternate.
 """
@@ -27,7 +27,13 @@ from include.workflow import Partition, SensorSource, Target, Workflow
 N_MESSAGES = 20_000
 REPEAT = 3
 SIDES = ("paho", "updraft")
-FIELDS = {"device": "text", "number": "integer", "measured_at": "timestamp", "celsius": "number", "hectopascal": "number"}
+FIELDS = {
+    "device": "text",
+    "number": "integer",
+    "measured_at": "timestamp",
+    "celsius": "number",
+    "hectopascal": "number",
+}
 
 
 def measure() -> list[Finding]:
@@ -92,7 +98,13 @@ def _publish(uri: str) -> None:
     now = datetime.now(UTC)
     for number in range(N_MESSAGES):
         at = (now - timedelta(milliseconds=N_MESSAGES - number)).isoformat()
-        reading = {"device": f"d{number % 100}", "number": number, "measured_at": at, "celsius": number % 40 / 2, "hectopascal": 1013.25}
+        reading = {
+            "device": f"d{number % 100}",
+            "number": number,
+            "measured_at": at,
+            "celsius": number % 40 / 2,
+            "hectopascal": 1013.25,
+        }
         sent = client.publish(f"plant/d{number % 100}/readings", json.dumps(reading), qos=1)
     sent.wait_for_publish(600)
     client.disconnect()
@@ -142,13 +154,16 @@ def _updraft(uri: str, folder: Path, n_messages: int) -> float:
     from include.sources.sensor.session import read_address
 
     workflow = declare(folder)
+    assert isinstance(workflow.source, SensorSource)
     source = workflow.source.model_copy(update={"max_messages": n_messages or 1})
     if not n_messages:
-        ensure_session(source, workflow=workflow, connection_uri=uri)  # type: ignore[arg-type]  # it is a sensor
+        ensure_session(source, workflow=workflow, connection_uri=uri)
         return 0.0
     lake = Lake(uri=str(folder / "lake"))
     start = monotonic()
-    drain = Drain(source, workflow=workflow, address=read_address(uri), client_id=client_id_of(source, workflow), lake=lake)  # type: ignore[arg-type]
+    drain = Drain(
+        source, workflow=workflow, address=read_address(uri), client_id=client_id_of(source, workflow), lake=lake
+    )
     drained = drain.run()
     seconds = monotonic() - start
     if drained.n_messages != n_messages:

@@ -1,5 +1,6 @@
 """
-The endpoint beside `mlflow models serve` and beside FastAPI with ONNX Runtime: one row, a logistic pipeline, ten categorical columns.
+The endpoint beside `mlflow models serve` and beside FastAPI with ONNX Runtime: one row, a logistic pipeline, ten
+categorical columns.
 
 All three run in processes of their own on loopback and are asked by the same client in a process of its own. The
 endpoint and MLflow serve the same fitted pipeline; ONNX Runtime a plainer one (its converter knows neither rare
@@ -76,26 +77,48 @@ def measure() -> list[Finding]:
         workflow = declare_workflow(home / "declared", features=Features())
         settings = read_settings({"UPDRAFT_HOME": str(home)})
         train_package(workflow, home / "package", table=table, family="linear", training_id="benchmark")
-        with _updraft(workflow, settings, home, table) as ours, _mlflow(home, table) as mlflow, _onnx(home, table) as onnx:
+        with (
+            _updraft(workflow, settings, home, table) as ours,
+            _mlflow(home, table) as mlflow,
+            _onnx(home, table) as onnx,
+        ):
             peers = {"endpoint": ours, "MLflow": mlflow} | ({"ONNX": onnx} if onnx else {})
             for peer in peers.values():
                 peer.ask(N_WARM, 1)
             one = _in_turns(peers, N_ONE, 1, figure="p50_ms")
             many = _in_turns(peers, N_MANY, N_CONNECTIONS, figure="per_second")
-        logged = open_table(open_lake(settings), f"{workflow.name}/predictions").to_pyarrow_table(columns=["score"]).num_rows
+        logged = (
+            open_table(open_lake(settings), f"{workflow.name}/predictions").to_pyarrow_table(columns=["score"]).num_rows
+        )
     answered = N_WARM + N_TURNS * (N_ONE + N_MANY)
     findings = [
-        _at_least("one row: MLflow's latency / the endpoint's", one["MLflow"] / one["endpoint"], 20, _described(one, " ms p50")),
-        _at_least("16 at once: the endpoint's throughput / MLflow's", many["endpoint"] / many["MLflow"], 50, _described(many, "/s")),
+        _at_least(
+            "one row: MLflow's latency / the endpoint's",
+            one["MLflow"] / one["endpoint"],
+            20,
+            _described(one, " ms p50"),
+        ),
+        _at_least(
+            "16 at once: the endpoint's throughput / MLflow's",
+            many["endpoint"] / many["MLflow"],
+            50,
+            _described(many, "/s"),
+        ),
         _at_least("predictions in the lake / requests answered", logged / answered, 1, f"{logged:,} rows"),
     ]
     if "ONNX" in one:
-        findings.append(_at_least("one row: FastAPI + ONNX Runtime's latency / the endpoint's", one["ONNX"] / one["endpoint"], 1, ""))
+        findings.append(
+            _at_least(
+                "one row: FastAPI + ONNX Runtime's latency / the endpoint's", one["ONNX"] / one["endpoint"], 1, ""
+            )
+        )
     return findings
 
 
 def _in_turns(peers: Mapping[str, Peer], n_requests: int, n_connections: int, *, figure: str) -> dict[str, float]:
-    turns = [{name: peer.ask(n_requests, n_connections)[figure] for name, peer in peers.items()} for _ in range(N_TURNS)]
+    turns = [
+        {name: peer.ask(n_requests, n_connections)[figure] for name, peer in peers.items()} for _ in range(N_TURNS)
+    ]
     return {name: median(turn[name] for turn in turns) for name in peers}
 
 
@@ -120,7 +143,9 @@ def _rows(n_rows: int = 4_000) -> pa.Table:
 @contextmanager
 def _updraft(workflow: Workflow, settings: Settings, home: Path, table: pa.Table) -> Iterator[Peer]:
     folder = home / "package"
-    version = register_version(open_registry(settings), workflow, folder, training_id="benchmark", metrics={}, params={}).version
+    version = register_version(
+        open_registry(settings), workflow, folder, training_id="benchmark", metrics={}, params={}
+    ).version
     promote(open_lake(settings), workflow.name, version)
     declaration = home / "declaration.py"
     declaration.write_text(DECLARATION.format(folder=str(home / "declared")), encoding="utf-8")
@@ -141,14 +166,34 @@ def _mlflow(home: Path, table: pa.Table) -> Iterator[Peer]:
     model = load_model(folder, expected_digest=manifest_digest(read_manifest(folder)))
     saved = str(home / "mlflow")
     mlflow.sklearn.save_model(
-        model.pipeline, saved, serialization_format="cloudpickle", pip_requirements=["scikit-learn"], pyfunc_predict_fn="predict_proba"
+        model.pipeline,
+        saved,
+        serialization_format="cloudpickle",
+        pip_requirements=["scikit-learn"],
+        pyfunc_predict_fn="predict_proba",
     )
     frame = feature_frame(model.builder.build_table(table.slice(0, 1)), model.manifest.feature_columns)
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", saved, "--env-manager", "local", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        saved,
+        "--env-manager",
+        "local",
+        "--port",
+        str(port),
+    ]
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with _server(command, port, home / "mlflow.log", environment):
-        yield Peer(port=port, body=json.dumps({"dataframe_split": {"columns": list(frame), "data": frame.values.tolist()}}), share=0.05)
+        yield Peer(
+            port=port,
+            body=json.dumps({"dataframe_split": {"columns": list(frame), "data": frame.values.tolist()}}),
+            share=0.05,
+        )
 
 
 @contextmanager
@@ -185,7 +230,9 @@ def _onnx_python() -> Path | None:
 
 
 @contextmanager
-def _server(command: list[str], port: int, log: Path, environment: dict[str, str], *, stdin: BinaryIO | None = None) -> Iterator[None]:
+def _server(
+    command: list[str], port: int, log: Path, environment: dict[str, str], *, stdin: BinaryIO | None = None
+) -> Iterator[None]:
     """Run a server until the block ends; it may finish what it has to on SIGTERM."""
     with log.open("wb") as output:
         process = subprocess.Popen(

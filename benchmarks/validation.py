@@ -1,9 +1,9 @@
 """
 What validation costs beside Great Expectations alone: 20 rules on 1,000,000 rows of 20 columns, in CPU time.
 
-Plain Great Expectations counts and samples; Updraft names every failing row, with all its reasons. That is the first line. The second
-begins with the raw Arrow table, gives each row its id and finds duplicates besides, of which Great Expectations knows nothing.
-Run: `python -m benchmarks.validation`.
+Plain Great Expectations counts and samples; Updraft names every failing row, with all its reasons. That is the first
+line. The second begins with the raw Arrow table, gives each row its id and finds duplicates besides, of which Great
+Expectations knows nothing. Run: `python -m benchmarks.validation`.
 """
 
 from __future__ import annotations
@@ -55,17 +55,26 @@ def make_suite(folder: Path) -> Suite:
     between, not_null = "expect_column_values_to_be_between", "expect_column_values_to_not_be_null"
     rules = [(between, {"column": f"x{i}", "min_value": -4, "max_value": 4}) for i in range(9)]
     rules += [(not_null, {"column": name}) for name in ("id", "at", "known", "n0", "n1", "n2")]
-    rules += [("expect_column_values_to_be_in_set", {"column": f"s{i}", "value_set": ["a", "b", "c", "d"]}) for i in range(4)]
+    rules += [
+        ("expect_column_values_to_be_in_set", {"column": f"s{i}", "value_set": ["a", "b", "c", "d"]}) for i in range(4)
+    ]
     rules += [("expect_table_row_count_to_be_between", {"min_value": 1})]
     path = folder / "expectations.json"
-    path.write_text(json.dumps({"name": "bench", "expectations": [{"type": kind, "kwargs": kwargs} for kind, kwargs in rules]}))
+    path.write_text(
+        json.dumps({"name": "bench", "expectations": [{"type": kind, "kwargs": kwargs} for kind, kwargs in rules]})
+    )
     return load_suite(path)
 
 
 def day_findings(folder: Path) -> list[Finding]:
     """What one small partition costs, page included: 900 rows of 19 columns, 20 rules."""
     workflow = Workflow(
-        name="bench", description="One day.", source=SOURCE, target=Target(column="n0"), features=Features(), folder=_declare(folder)
+        name="bench",
+        description="One day.",
+        source=SOURCE,
+        target=Target(column="n0"),
+        features=Features(),
+        folder=_declare(folder),
     )
     lake = Lake(uri=str(folder / "lake"))
     commit = replace_partition(lake, "bench/raw", KEY, make_rows(900), token=new_token())
@@ -76,9 +85,18 @@ def day_findings(folder: Path) -> list[Finding]:
     report = validate()
     seconds = median_seconds(validate, repeat=REPEAT)
     publish = median_seconds(
-        lambda: publish_partition(workflow, report, lake=lake, token=new_token(), run_id="bench", try_id="bench"), repeat=REPEAT
+        lambda: publish_partition(workflow, report, lake=lake, token=new_token(), run_id="bench", try_id="bench"),
+        repeat=REPEAT,
     )
-    return [Finding(what="Validate one day, 900 × 19", observed=seconds, bound=0.3, unit=" s", note=f"publish again {publish:.2f} s")]
+    return [
+        Finding(
+            what="Validate one day, 900 × 19",
+            observed=seconds,
+            bound=0.3,
+            unit=" s",
+            note=f"publish again {publish:.2f} s",
+        )
+    ]
 
 
 def _declare(folder: Path) -> Path:
@@ -114,7 +132,12 @@ def measure() -> list[Finding]:
     kept = np.arange(raw.num_rows)
 
     def judge_and_split() -> pa.Table:
-        return tabulate_split(rows, row_ids=row_ids, kept=kept, findings=judge_rows(rows, frame=frame, suite=suite, source=SOURCE).findings)
+        return tabulate_split(
+            rows,
+            row_ids=row_ids,
+            kept=kept,
+            findings=judge_rows(rows, frame=frame, suite=suite, source=SOURCE).findings,
+        )
 
     batch, plain_suite = plain_batch(frame), plain_suite_of(suite)
     plain, ours, whole = median_cpu_seconds(
@@ -140,7 +163,13 @@ def measure() -> list[Finding]:
             note=f"{whole:.2f} CPU s beside {plain:.2f}, of a single column as key",
         ),
         *day,
-        Finding(what="Row ids of 1 M rows, of 20 columns", observed=whole_ids, bound=2.5, unit=" s", note=f"of a key {key_ids:.2f} s"),
+        Finding(
+            what="Row ids of 1 M rows, of 20 columns",
+            observed=whole_ids,
+            bound=2.5,
+            unit=" s",
+            note=f"of a key {key_ids:.2f} s",
+        ),
     ]
 
 

@@ -1,9 +1,10 @@
 """
 Pages a second of a crawl beside Scrapy: the same site, the same politeness. Run: `python -m benchmarks.web_pages`.
 
-The site is 1,000 pages of 25 kB, served by Caddy on loopback; behind a proxy it would be the proxy that is measured. Both obey robots.txt,
-send 8 requests at once without a delay, follow the same links, take the same 40 rows of each page by the same selectors, and keep every
-page on disk. Ours also has what a crash must not lose: each page is flushed to the disk, and journaled, before the next is asked for.
+The site is 1,000 pages of 25 kB, served by Caddy on loopback; behind a proxy it would be the proxy that is measured.
+Both obey robots.txt, send 8 requests at once without a delay, follow the same links, take the same 40 rows of each page
+by the same selectors, and keep every page on disk. Ours also has what a crash must not lose: each page is flushed to
+the disk, and journaled, before the next is asked for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def write_site(folder: Path) -> None:
     filler = "<p class='filler'>" + "lorem ipsum dolor sit amet " * 12 + "</p>"
     for number in range(N_PAGES):
         items = "".join(
-            f"<div class='item' id='i{i}'><h3>Thing {i}</h3><time datetime='2026-01-{i % 28 + 1:02}'></time><b>{i}.50</b>"
+            f"<div class='item' id='i{i}'><h3>Thing {i}</h3><time "
+            f"datetime='2026-01-{i % 28 + 1:02}'></time><b>{i}.50</b>"
             f"<a href='/thing/{number}/{i}.html'>more</a>{filler}</div>"
             for i in range(N_ROWS)
         )
@@ -97,11 +99,20 @@ def measure() -> list[Finding]:
         write_site(folder / "site")
         with running_site(folder / "site", port=free_port(), state=folder / "caddy") as address:
             turns = [
-                (crawl_by_scrapy(address, folder / f"scrapy{i}"), crawl_by_updraft(address, folder / f"updraft{i}")) for i in range(REPEAT)
+                (crawl_by_scrapy(address, folder / f"scrapy{i}"), crawl_by_updraft(address, folder / f"updraft{i}"))
+                for i in range(REPEAT)
             ]
     theirs, ours = (N_PAGES / min(seconds) for seconds in zip(*turns, strict=True))
     note = f"{ours:.0f} beside {theirs:.0f} pages/s, {N_PAGES:,} pages, {CONCURRENCY} at once"
-    return [Finding(what="Crawl, archive and read pages beside Scrapy", observed=ours / theirs, bound=2.0, at_least=True, note=note)]
+    return [
+        Finding(
+            what="Crawl, archive and read pages beside Scrapy",
+            observed=ours / theirs,
+            bound=2.0,
+            at_least=True,
+            note=note,
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """
 Airflow imports this at the start of each of its processes (it is on PYTHONPATH).
 
-In the scheduler and in Celery's worker it imports the heavy modules once: both fork their tasks, which then find them loaded. A
-task that needs pandas, scikit-learn and MLflow costs tenths of a second so, instead of seven. There and in the Dag processor it imports
-Updraft too, most of the cost of a Dag file's parse; a team's own workflows are read anew each time. Import only: code that
-starts threads (OpenMP, an async runtime) must not run before a fork.
+In the scheduler and in Celery's worker it imports the heavy modules once: both fork their tasks, which then find them
+loaded. A task that needs pandas, scikit-learn and MLflow costs tenths of a second so, instead of seven. There and in
+the Dag processor it imports Updraft too, most of the cost of a Dag file's parse; a team's own workflows are read anew
+each time. Import only: code that starts threads (OpenMP, an async runtime) must not run before a fork.
 """
 
 from __future__ import annotations
@@ -23,8 +23,24 @@ import warnings
 __all__: list[str] = []
 
 # skops first: it looks through sys.modules, and warns about what it meets in the others.
-_HEAVY = ("skops.io", "numpy", "pandas", "pyarrow", "deltalake", "sklearn.ensemble", "sklearn.linear_model", "sklearn.compose")
-_HEAVIER = ("scipy.stats", "matplotlib.figure", "great_expectations", "adbc_driver_postgresql.dbapi", "mlflow", "mlflow.tracking")
+_HEAVY = (
+    "skops.io",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "deltalake",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.compose",
+)
+_HEAVIER = (
+    "scipy.stats",
+    "matplotlib.figure",
+    "great_expectations",
+    "adbc_driver_postgresql.dbapi",
+    "mlflow",
+    "mlflow.tracking",
+)
 # What MLflow itself imports only once a store is opened: a third of the cost of a task that asks the registry.
 _STORES = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.command")
 # Of Airflow itself, what a Dag file of ours and its tasks import beside what the scheduler has.

@@ -1,10 +1,11 @@
 """
 ### Audit models
 
-Every Sunday, for each workflow: rebuilds one of its older versions, picked at random, from its manifest, and checks that record, stored
-files and rebuilt model agree.
+Every Sunday, for each workflow: rebuilds one of its older versions, picked at random, from its manifest, and checks
+that record, stored files and rebuilt model agree.
 
-*Triage:* a red `audit_…` names what differs; whom the workflow's alerts name was told. `reproduce_model` rebuilds any version by hand.
+*Triage:* a red `audit_…` names what differs; whom the workflow's alerts name was told. `reproduce_model` rebuilds any
+version by hand.
 """
 
 # an Airflow Dag file: the DAG is built in plugins/updraft/reproduce_dags.py

@@ -1,10 +1,12 @@
 """
 ### Reproduce a model
 
-Fits the version that the form names once more, from what its manifest says (the same rows, declaration, params and seed), and compares the
-digests. Equal, or the task fails and names what differs. Nothing is registered or deployed by it.
+Fits the version that the form names once more, from what its manifest says (the same rows, declaration, params and
+seed), and compares the digests. Equal, or the task fails and names what differs. Nothing is registered or deployed by
+it.
 
-*Triage:* red: the message names what differs, or what is missing; `docs/reproducibility.md` tells what each means. Clearing is always safe.
+*Triage:* red: the message names what differs, or what is missing; `docs/reproducibility.md` tells what each means.
+Clearing is always safe.
 """
 
 # an Airflow Dag file: the DAG is built in plugins/updraft/reproduce_dags.py

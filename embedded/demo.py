@@ -1,4 +1,7 @@
-"""`python -m embedded demo`: from nothing to an answering endpoint, in stages that are quick when they have been done before."""
+"""
+`python -m embedded demo`: from nothing to an answering endpoint, in stages that are quick when they have been done
+before.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +63,14 @@ def _run(home: Home, case: DemoCase, progress: Progress) -> None:
         wait_until_healthy(home, at_least=[endpoint_name(workflow.name)], progress=progress.tell)
     # The processes were started with exactly these; this process reads the lake and the registry by them too.
     os.environ.update(stack_environment(home))
-    client = AirflowClient(f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"])
+    client = AirflowClient(
+        f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"]
+    )
     loop = Loop(home, client, workflow, progress)
     calendar = training_calendar(workflow, case.newest(workflow))
-    with progress.stage("ingest", f"{len(calendar.history) + len(calendar.recent)} {workflow.partition.every}s: {_steps(workflow)}"):
+    with progress.stage(
+        "ingest", f"{len(calendar.history) + len(calendar.recent)} {workflow.partition.every}s: {_steps(workflow)}"
+    ):
         loop.prepare()
         loop.ingest(calendar)
     with progress.stage("train", f"as of {calendar.period.end:%Y-%m-%d}, on {_length(workflow)}"):

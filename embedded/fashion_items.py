@@ -1,8 +1,9 @@
 """
-The demo's photographs: Fashion-MNIST (70,000 pictures of 28 x 28 in ten classes, MIT), laid out as class folders, a folder a day.
+The demo's photographs: Fashion-MNIST (70,000 pictures of 28 x 28 in ten classes, MIT), laid out as class folders, a
+folder a day.
 
-They lie in Debian's package `dataset-fashion-mnist`. Where it is not installed it is downloaded by apt, without root, and unpacked into a
-folder of its own; the files' hashes are checked.
+They lie in Debian's package `dataset-fashion-mnist`. Where it is not installed it is downloaded by apt, without root,
+and unpacked into a folder of its own; the files' hashes are checked.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def install_photographs(home: Path, *, progress: Callable[[str], None] = lambda 
     for name, expected in _SHA256.items():
         digest = hashlib.sha256((folder / name).read_bytes()).hexdigest() if (folder / name).is_file() else "none"
         if digest != expected:
-            raise FashionItemsError(f"{folder / name} has the SHA-256 {digest}, not {expected}: remove {folder}, and run again")
+            raise FashionItemsError(
+                f"{folder / name} has the SHA-256 {digest}, not {expected}: remove {folder}, and run again"
+            )
     return folder
 
 
@@ -82,7 +85,9 @@ def read_photographs(folder: Path) -> Photographs:
     return Photographs(pictures=np.concatenate(pictures), labels=np.concatenate(labels))
 
 
-def lay_out(photographs: Photographs, root: Path, *, today: date, n_days: int = N_DAYS, images_a_day: int = IMAGES_A_DAY) -> int:
+def lay_out(
+    photographs: Photographs, root: Path, *, today: date, n_days: int = N_DAYS, images_a_day: int = IMAGES_A_DAY
+) -> int:
     """
     Write the days before `today` that are not there yet, and give their number.
 
@@ -91,8 +96,8 @@ def lay_out(photographs: Photographs, root: Path, *, today: date, n_days: int = 
     photographs : Photographs
         What to choose from.
     root : Path
-        Gets `<day>/<class>/<number>.png`: which pictures a day has depends on the day alone, and none is there twice within
-        `len(labels) / images_a_day` days.
+        Gets `<day>/<class>/<number>.png`: which pictures a day has depends on the day alone, and none is there twice
+        within `len(labels) / images_a_day` days.
     today : date
         The first day that is not written.
     n_days, images_a_day : int
@@ -115,7 +120,9 @@ def _write_day(root: Path, day: date, photographs: Photographs, numbers: list[in
     for name in CLASSES:
         (temporary / name).mkdir(parents=True, exist_ok=True)
     for number in numbers:
-        Image.fromarray(photographs.pictures[number]).save(temporary / CLASSES[photographs.labels[number]] / f"{number:05}.png")
+        Image.fromarray(photographs.pictures[number]).save(
+            temporary / CLASSES[photographs.labels[number]] / f"{number:05}.png"
+        )
     temporary.rename(root / day.isoformat())
 
 
@@ -146,5 +153,6 @@ def _run(command: list[str], *, cwd: Path) -> None:
         is_done, said = False, type(error).__name__
     if not is_done:
         raise FashionItemsError(
-            f"{' '.join(command)} failed ({said}): run apt-get update first, see that Debian's mirror answers, or install {PACKAGE}"
+            f"{' '.join(command)} failed ({said}): run apt-get update first, see that Debian's mirror answers, or "
+            f"install {PACKAGE}"
         )

@@ -109,7 +109,9 @@ def choose_ports(home: Home) -> list[str]:
     for name in PORT_NAMES:
         port = remembered.get(name)
         if port is None or not is_free(port):
-            port = next(candidate for candidate in candidates if candidate not in remembered.values() and is_free(candidate))
+            port = next(
+                candidate for candidate in candidates if candidate not in remembered.values() and is_free(candidate)
+            )
         ports[name] = port
     write_json(home.folder / "ports.json", ports)
     return [name for name in PORT_NAMES if name in remembered and remembered[name] != ports[name]]

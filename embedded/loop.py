@@ -1,8 +1,9 @@
 """
 Drives the Dags of one workflow through Airflow's REST API, as a person would in the web UI, and only as far as needed.
 
-History comes first, while training is paused: Airflow drops an asset event whose consumer is paused, so that nine weeks of history
-start no nine trainings. Then the last complete period is backfilled with training unpaused: its roll-up starts exactly one.
+History comes first, while training is paused: Airflow drops an asset event whose consumer is paused, so that nine weeks
+of history start no nine trainings. Then the last complete period is backfilled with training unpaused: its roll-up
+starts exactly one.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Loop:
         self.client.set_paused(self.dag_id("ingest"), False)
 
     def ingest(self, calendar: TrainingCalendar) -> None:
-        """Bring in what is missing: history without trainings, then the last complete period, which starts its training."""
+        """
+        Bring in what is missing: history without trainings, then the last complete period, which starts
+        its training.
+        """
         self.collect(calendar)
         missing = self._missing(calendar.history)
         if missing:
@@ -61,7 +65,8 @@ class Loop:
         for step in ("deploy", "monitor", "train"):
             self.client.set_paused(self.dag_id(step), False)
         if self.training_run(calendar) is None:
-            # All of the period's partitions again: the roll-up counts only events that came after training was unpaused.
+            # All of the period's partitions again: the roll-up counts only events that came after training was
+            # unpaused.
             self._backfill(calendar.recent, reprocess="completed")
         elif missing := self._missing(calendar.recent):
             self._backfill(missing, reprocess="failed")
@@ -150,14 +155,21 @@ class Loop:
         def state() -> tuple[str, bool]:
             runs = [run for run in self.client.runs(dag_id, run_type="backfill") if run["dag_run_id"] not in known]
             self._raise_if_failed("ingest", runs)
-            done = len({run["partition_key"] for run in runs if run["state"] == "success"} & {window.key for window in windows})
+            done = len(
+                {run["partition_key"] for run in runs if run["state"] == "success"} & {window.key for window in windows}
+            )
             is_over = self.client.call("GET", f"backfills/{backfill}")["completed_at"] is not None
-            return f"backfill {span}:|{done} of {len(windows)} partitions", is_over and all(run["state"] in FINISHED for run in runs)
+            return f"backfill {span}:|{done} of {len(windows)} partitions", is_over and all(
+                run["state"] in FINISHED for run in runs
+            )
 
         self._follow(state)
 
     def _wait_for_backfills(self) -> None:
-        """Airflow takes one backfill a Dag at a time. Scheduled runs are not waited for: they may wait for late rows, for hours."""
+        """
+        Airflow takes one backfill a Dag at a time. Scheduled runs are not waited for: they may wait for late rows, for
+        hours.
+        """
         dag_id = self.dag_id("ingest")
 
         def state() -> tuple[str, bool]:

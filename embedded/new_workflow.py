@@ -1,4 +1,7 @@
-"""`make new-workflow NAME=orders SOURCE=database|web|sensor|file`: a folder and a Dag file that run as they are, to be changed."""
+"""
+`make new-workflow NAME=orders SOURCE=database|web|sensor|file`: a folder and a Dag file that run as they are, to be
+changed.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def create_workflow(name: str, source: str, *, root: Path = PROJECT_ROOT) -> lis
 
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
-        raise DeclarationError(f"NAME={name!r} is no workflow's name: use lower-case letters, digits and _, for instance orders")
+        raise DeclarationError(
+            f"NAME={name!r} is no workflow's name: use lower-case letters, digits and _, for instance orders"
+        )
     if source not in SOURCES:
         raise DeclarationError(f"SOURCE={source!r} is no kind of source: choose among {', '.join(SOURCES)}")
     folder, dag_file = root / "include" / "workflows" / name, root / "dags" / f"{name}.py"
@@ -50,7 +55,12 @@ def create_workflow(name: str, source: str, *, root: Path = PROJECT_ROOT) -> lis
         if path.exists():
             raise DeclarationError(f"{path} is there already: choose another NAME, or remove it first")
     start = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
-    words = {"name": name, "title": name.replace("_", " ").capitalize(), "question": "Which of them will be late?", "start": str(start)}
+    words = {
+        "name": name,
+        "title": name.replace("_", " ").capitalize(),
+        "question": "Which of them will be late?",
+        "start": str(start),
+    }
     folder.mkdir(parents=True)
     dag_file.parent.mkdir(exist_ok=True)
     written = [folder / "__init__.py"]
@@ -68,7 +78,8 @@ def next_steps(name: str, source: str) -> str:
     sample = f".venv/bin/python -m include.workflows.{name}.sample"
     connection = f"AIRFLOW_CONN_{name.upper()}_SOURCE"
     steps = {
-        "database": f"{sample}     # writes a sample, and prints its connection\n  {connection}=<what it printed> make up",
+        "database": f"{sample}     # writes a sample, and prints its connection\n  {connection}=<what it printed> "
+        "make up",
         "file": f"{sample}     # writes a sample, a file a day\n  make up",
         "web": f"{sample}     # writes a sample site, and prints its connection; its docstring says how to serve it\n"
         f"  {connection}=<what it printed> make up",
@@ -78,7 +89,8 @@ def next_steps(name: str, source: str) -> str:
     return (
         f"Try it (make down first, if a stack runs):\n  {steps}\n"
         f"and open the Dags {name}.ingest, .train, .deploy and .monitor in the web UI.\n"
-        f"Then make it yours: include/workflows/{name}/workflow.py says what is read and predicted; docs/tutorial.md explains each part."
+        f"Then make it yours: include/workflows/{name}/workflow.py says what is read and predicted; docs/tutorial.md "
+        "explains each part."
     )
 
 

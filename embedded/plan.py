@@ -54,11 +54,15 @@ def _airflow(home: Home, environment: Mapping[str, str]) -> list[Service]:
 
     def component(name: str, *options: str, health: str) -> Service:
         command, check = (sys.executable, "-m", "airflow", name, *options), _airflow_check(port, health)
-        return Service(name=name, command=command, needs=needs, check=check, told_by="api-server", environment=environment)
+        return Service(
+            name=name, command=command, needs=needs, check=check, told_by="api-server", environment=environment
+        )
 
     def set_up(part: str) -> Service:
         command = (sys.executable, "-m", "embedded.setup", part)
-        return Service(name=f"{part}-setup", command=command, needs=("postgres",), is_once=True, environment=environment)
+        return Service(
+            name=f"{part}-setup", command=command, needs=("postgres",), is_once=True, environment=environment
+        )
 
     port = home.ports["airflow"]
     return [

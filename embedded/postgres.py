@@ -28,7 +28,10 @@ class PostgresError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresServer:
-    """Where one embedded server lives. Its superuser is `updraft`; the password is in a file only its owner can read."""
+    """
+    Where one embedded server lives. Its superuser is `updraft`; the password is in a file only its owner
+    can read.
+    """
 
     folder: Path
     port: int
@@ -69,7 +72,15 @@ def prepare_server(folder: Path, *, port: int | None = None) -> PostgresServer:
         password.write_text(secrets.token_hex(16), encoding="utf-8")
         # An interrupted initdb leaves a half-filled folder that a second one refuses.
         shutil.rmtree(server.data, ignore_errors=True)
-        options = ["-U", "updraft", f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        options = [
+            "-U",
+            "updraft",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         _run([*_unprivileged(), str(_binary("initdb")), "-D", str(server.data), *options])
     return server
 
@@ -80,7 +91,10 @@ def wait_until_ready(server: PostgresServer, *, timeout_seconds: float = START_T
     command = [str(_binary("pg_isready")), "-h", "127.0.0.1", "-p", str(server.port), "-q"]
     script = f"for _ in $(seq {int(timeout_seconds * 10)}); do {' '.join(command)} && exit 0; sleep 0.1; done; exit 1"
     if subprocess.run(["sh", "-c", script], check=False).returncode:
-        raise PostgresError(f"PostgreSQL on port {server.port} did not answer within {timeout_seconds:g} s: see its log in {server.folder}")
+        raise PostgresError(
+            f"PostgreSQL on port {server.port} did not answer within {timeout_seconds:g} s: see its log in "
+            f"{server.folder}"
+        )
 
 
 def create_database(server: PostgresServer, name: str) -> None:
@@ -122,7 +136,8 @@ def free_port() -> int:
     """
     A TCP port of the loopback interface that nothing listens on.
 
-    It lies below those that systems give to outgoing connections: one of these could take it while its server is restarted.
+    It lies below those that systems give to outgoing connections: one of these could take it while its server is
+    restarted.
     """
     while True:
         port = random.randrange(10_000, 22_000)

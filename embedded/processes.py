@@ -1,9 +1,10 @@
 """
-Which processes are ours, told apart by more than a number: a process id is reused, so each record holds its start time too.
+Which processes are ours, told apart by more than a number: a process id is reused, so each record holds its start time
+too.
 
-Every process that the supervisor starts leads a session of its own and carries the mark `UPDRAFT_SUPERVISED=<home>` in its
-environment; what it forks inherits both. So a stray worker is found even when everything that knew of it is dead, and a
-process of somebody else, or of a second checkout, is never touched.
+Every process that the supervisor starts leads a session of its own and carries the mark `UPDRAFT_SUPERVISED=<home>` in
+its environment; what it forks inherits both. So a stray worker is found even when everything that knew of it is dead,
+and a process of somebody else, or of a second checkout, is never touched.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def identify(pid: int) -> ProcessId | None:
     try:
         if sys.platform != "linux":
             process = psutil.Process(pid)
-            return None if process.status() == psutil.STATUS_ZOMBIE else ProcessId(pid=pid, started=int(process.create_time()))
+            return (
+                None
+                if process.status() == psutil.STATUS_ZOMBIE
+                else ProcessId(pid=pid, started=int(process.create_time()))
+            )
         # The command may hold spaces and brackets: the fields start after its last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (OSError, psutil.Error):
@@ -95,10 +100,12 @@ def find_marked(home: Home) -> list[ProcessId]:
     """
     Every process of this home's stack, the supervisor included, by the mark in its environment.
 
-    Airflow closes the memory of processes that run tasks, environment included, to all but root. Such a one counts by its session: it
-    has to be of a recorded process, and of this user.
+    Airflow closes the memory of processes that run tasks, environment included, to all but root. Such a one counts by
+    its session: it has to be of a recorded process, and of this user.
     """
-    sessions = {record["pid"]: record["started"] for path in home.run.glob("*.json") if "started" in (record := read_json(path))}
+    sessions = {
+        record["pid"]: record["started"] for path in home.run.glob("*.json") if "started" in (record := read_json(path))
+    }
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, OSError):
@@ -161,6 +168,9 @@ def die_with_parent(number: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of all descendants that lose theirs, so that none escapes (Linux; elsewhere nothing)."""
+    """
+    Make this process the parent of all descendants that lose theirs, so that none escapes (Linux;
+    elsewhere nothing).
+    """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,8 +1,8 @@
 """
 The demo's web site: SQLAlchemy's release notes, as HTML pages, served by Caddy on loopback.
 
-They lie in PyPI's source archive of SQLAlchemy 2.0.43 (MIT). The archive is fetched from the index that pip uses, its hash is checked, and
-only `doc/changelog/*.html` is unpacked: nothing of it is built or run.
+They lie in PyPI's source archive of SQLAlchemy 2.0.43 (MIT). The archive is fetched from the index that pip uses, its
+hash is checked, and only `doc/changelog/*.html` is unpacked: nothing of it is built or run.
 """
 
 from __future__ import annotations
@@ -84,10 +84,15 @@ def connection_uri(port: int) -> str:
 
 
 def server_command(folder: Path, *, port: int, state: Path) -> list[str]:
-    """Write Caddy's configuration, and give the command that serves a folder on loopback; its log of requests is `<state>/access.log`."""
+    """
+    Write Caddy's configuration, and give the command that serves a folder on loopback; its log of requests is
+    `<state>/access.log`.
+    """
     state.mkdir(parents=True, exist_ok=True)
     caddyfile = state / "Caddyfile"
-    caddyfile.write_text(_CADDYFILE.format(port=port, root=folder, state=state, log=state / "access.log"), encoding="utf-8")
+    caddyfile.write_text(
+        _CADDYFILE.format(port=port, root=folder, state=state, log=state / "access.log"), encoding="utf-8"
+    )
     return [str(Path(sys.executable).parent / "caddy"), "run", "--adapter", "caddyfile", "--config", str(caddyfile)]
 
 
@@ -111,7 +116,9 @@ def running_site(folder: Path, *, port: int, state: Path) -> Iterator[str]:
     """Serve a folder while the block is open; gives the site's address."""
     command = server_command(folder, port=port, state=state)
     with (state / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HOME": str(state)}, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, "HOME": str(state)}, start_new_session=True
+        )
     try:
         _wait_until_ready(process, port, state / "server.log")
         yield f"http://127.0.0.1:{port}/"
@@ -129,7 +136,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
             time.sleep(0.05)
         else:
             return
-    raise ReleaseNotesError(f"the site of the release notes did not start: {log.read_text(encoding='utf-8', errors='replace')[-1000:]}")
+    raise ReleaseNotesError(
+        f"the site of the release notes did not start: {log.read_text(encoding='utf-8', errors='replace')[-1000:]}"
+    )
 
 
 def _fetch(name: str) -> bytes:
@@ -145,7 +154,9 @@ def _fetch(name: str) -> bytes:
             answer = session.get(urldefrag(urljoin(page, unescape(link[1])))[0], timeout=_TIMEOUT_SECONDS)
             answer.raise_for_status()
     except requests.RequestException as error:
-        raise ReleaseNotesError(f"{name} could not be fetched from {page} ({type(error).__name__}): see that the index answers") from None
+        raise ReleaseNotesError(
+            f"{name} could not be fetched from {page} ({type(error).__name__}): see that the index answers"
+        ) from None
     digest = hashlib.sha256(answer.content).hexdigest()
     if digest != SHA256:
         raise ReleaseNotesError(f"{name} from {page} has the SHA-256 {digest}, not {SHA256}: it was not unpacked")
@@ -156,7 +167,11 @@ def _unpack(data: bytes, folder: Path, temporary: Path) -> None:
     temporary.write_bytes(data)
     try:
         with tarfile.open(temporary) as archive:
-            members = [member for member in archive if member.isfile() and re.fullmatch(rf"{re.escape(_FOLDER)}\w+\.html", member.name)]
+            members = [
+                member
+                for member in archive
+                if member.isfile() and re.fullmatch(rf"{re.escape(_FOLDER)}\w+\.html", member.name)
+            ]
             # The index page last: whoever finds it finds all.
             for member in sorted(members, key=lambda member: member.name.endswith("/index.html")):
                 file = archive.extractfile(member)

@@ -1,4 +1,7 @@
-"""`python -m embedded.reproduce NAME VERSION` (`make reproduce NAME=… VERSION=…`): rebuild a version from its manifest, and compare."""
+"""
+`python -m embedded.reproduce NAME VERSION` (`make reproduce NAME=… VERSION=…`): rebuild a version from its manifest,
+and compare.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     try:
         settings = settings_here()
-        done = reproduce_version(find_workflow(name=name), version, lake=open_lake(settings), registry=open_registry(settings))
+        done = reproduce_version(
+            find_workflow(name=name), version, lake=open_lake(settings), registry=open_registry(settings)
+        )
     except UpdraftError as error:
         print(f"\n{error}", file=sys.stderr)
         return DIFFERENT

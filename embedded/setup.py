@@ -30,10 +30,15 @@ def set_up_mlflow(home: Home) -> bool:
     """Create or migrate MLflow's tables, so that no two processes try to at their first use."""
     create_databases(home)
     marker = home.run / "mlflow_schema.json"
-    state = {"mlflow": version("mlflow"), "uri": database_uri(home, "mlflow").rpartition("@")[2], "revision": _revision(home, "mlflow")}
+    state = {
+        "mlflow": version("mlflow"),
+        "uri": database_uri(home, "mlflow").rpartition("@")[2],
+        "revision": _revision(home, "mlflow"),
+    }
     if state["revision"] and read_json(marker) == state:
         return False
-    # Not public, but what `mlflow db upgrade` and the first use of a store call; the command line would show the password.
+    # Not public, but what `mlflow db upgrade` and the first use of a store call; the command line would show the
+    # password.
     from mlflow.store.db.utils import _safe_initialize_tables, _upgrade_db
     from sqlalchemy import create_engine
 

@@ -1,4 +1,7 @@
-"""`python -m embedded.suggest_suite NAME` (`make suggest-suite NAME=…`): suggest a workflow's suite from what its lake holds."""
+"""
+`python -m embedded.suggest_suite NAME` (`make suggest-suite NAME=…`): suggest a workflow's suite from what its lake
+holds.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def main(arguments: list[str]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     counts = Counter(rule.severity for rule in suite.rules)
-    print(f"Suggested {len(suite.rules)} expectations from {suggestion.n_rows:,} rows of {len(suggestion.partition_keys)} partitions:")
+    print(
+        f"Suggested {len(suite.rules)} expectations from {suggestion.n_rows:,} rows of "
+        f"{len(suggestion.partition_keys)} partitions:"
+    )
     print("  " + ", ".join(f"{counts[severity]} of severity {severity}" for severity in ("stop", "quarantine", "warn")))
     print(f"Written to {path}")
     print(f"Review it, and copy what you agree with into {workflow.expectations_path.name}, which was not touched.")

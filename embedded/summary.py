@@ -1,4 +1,7 @@
-"""What a demo run came to: collected from the ledger, the lake and the registry; printed; left in `.updraft/demo.json`."""
+"""
+What a demo run came to: collected from the ledger, the lake and the registry; printed; left in
+`.updraft/demo.json`.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def collect_outcome(workflow: Workflow, version: str, *, lake: Lake, settings: S
     found = read_version(open_registry(settings), workflow.name, version)
     decision = latest_decision(lake, workflow.name, version)
     newest = read_ledger(lake, DECISIONS, workflow=workflow.name).to_pylist()[-1:]
-    refused = next((f"version {line['model_version']}: {line['verdict']}" for line in newest if line["verdict"] != "PROMOTE"), None)
+    refused = next(
+        (f"version {line['model_version']}: {line['verdict']}" for line in newest if line["verdict"] != "PROMOTE"), None
+    )
     rows, n_partitions = count_rows(lake, workflow.name)
     return Outcome(
         rows=rows,
@@ -60,12 +65,23 @@ def count_rows(lake: Lake, workflow_name: str) -> tuple[dict[str, int], int]:
     from include.lake.ledger import RUNS, read_ledger
 
     last = {line["partition_key"]: line for line in read_ledger(lake, RUNS, workflow=workflow_name).to_pylist()}
-    names = {"in": "rows_in", "published": "rows_published", "quarantined": "rows_quarantined", "duplicate": "rows_duplicate"}
+    names = {
+        "in": "rows_in",
+        "published": "rows_published",
+        "quarantined": "rows_quarantined",
+        "duplicate": "rows_duplicate",
+    }
     return {short: sum(int(line[name]) for line in last.values()) for short, name in names.items()}, len(last)
 
 
 def write_demo_file(
-    home: Home, settings: Settings, *, outcome: Outcome, verified: Verified, seconds: Mapping[str, float], calendar_shift_days: int
+    home: Home,
+    settings: Settings,
+    *,
+    outcome: Outcome,
+    verified: Verified,
+    seconds: Mapping[str, float],
+    calendar_shift_days: int,
 ) -> None:
     """Leave the facts for others; the names are an interface. Only its owner can read it: it holds a password."""
     write_json(
@@ -90,7 +106,9 @@ def write_demo_file(
     write_json(_sample_file(home, verified), verified.sample_request)
 
 
-def describe(home: Home, settings: Settings, *, outcome: Outcome, verified: Verified, seconds: Mapping[str, float], item: str) -> str:
+def describe(
+    home: Home, settings: Settings, *, outcome: Outcome, verified: Verified, seconds: Mapping[str, float], item: str
+) -> str:
     """Write the summary that the demo ends with; `item` is what a prediction is about."""
     rows = outcome.rows
     label, score = verified.sample_answer["label"], verified.sample_answer["score"]
@@ -107,9 +125,11 @@ def describe(home: Home, settings: Settings, *, outcome: Outcome, verified: Veri
         *(f"            - {reason}" for reason in outcome.reasons),
         *([f"            (the newest candidate did not ship: {outcome.refused})"] if outcome.refused else []),
         *_leaderboard(outcome.trials),
-        f"  seconds   {', '.join(f'{stage} {value:g}' for stage, value in seconds.items())}  (in all {sum(seconds.values()):.0f})",
+        f"  seconds   {', '.join(f'{stage} {value:g}' for stage, value in seconds.items())}  (in all "
+        f"{sum(seconds.values()):.0f})",
         "",
-        f"  Airflow   http://127.0.0.1:{home.ports['airflow']}   user {ADMIN_USER}   password {home.secrets['admin_password']}",
+        f"  Airflow   http://127.0.0.1:{home.ports['airflow']}   user {ADMIN_USER}   password "
+        f"{home.secrets['admin_password']}",
         f"  try it    curl -s {url}/invocations -H 'Content-Type: application/json' -d {sample}",
         f"            (this {item}: {label}, with probability {score:.3f})",
         *_upcoming(verified, item),
@@ -122,8 +142,13 @@ def describe(home: Home, settings: Settings, *, outcome: Outcome, verified: Veri
 def _upcoming(verified: Verified, item: str) -> list[str]:
     if verified.upcoming is None:
         return []
-    known = ", ".join(f"{name} {value}" for name, value in list(verified.upcoming["request"].items())[:6] if value is not None)
-    return [f"  next      a {item} to come ({known}): {verified.upcoming['label']}, with probability {verified.upcoming['score']:.3f}"]
+    known = ", ".join(
+        f"{name} {value}" for name, value in list(verified.upcoming["request"].items())[:6] if value is not None
+    )
+    return [
+        f"  next      a {item} to come ({known}): {verified.upcoming['label']}, with probability "
+        f"{verified.upcoming['score']:.3f}"
+    ]
 
 
 def _sample_file(home: Home, verified: Verified) -> Path:

@@ -1,8 +1,8 @@
 """
 `python -m embedded.supervisor`: starts the stack's processes, watches them, restarts those that die, and ends them all.
 
-One a home (a lock sees to it), in a session of its own, so that it outlives the terminal. Three of Airflow's four processes end
-by themselves when the metadata database goes away for a moment: something has to bring them back.
+One a home (a lock sees to it), in a session of its own, so that it outlives the terminal. Three of Airflow's four
+processes end by themselves when the metadata database goes away for a moment: something has to bring them back.
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ def training_calendar(workflow: Workflow, now: datetime) -> TrainingCalendar:
     every = workflow.partition.every
     current = window_of_moment(workflow.training.every, now)
     period = window_of_moment(workflow.training.every, current.start - timedelta(microseconds=1))
-    first = max(period.end - workflow.training.test - workflow.training.window, datetime.combine(workflow.partition.start, time(), UTC))
+    first = max(
+        period.end - workflow.training.test - workflow.training.window,
+        datetime.combine(workflow.partition.start, time(), UTC),
+    )
     before = windows_between(every, first, period.start) if first < period.start else []
     since = windows_between(every, period.start, window_of_moment(every, now).start)
     return TrainingCalendar(period=period, history=tuple(before), recent=tuple(since))

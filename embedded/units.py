@@ -1,4 +1,7 @@
-"""One supervised process in its states: waiting, starting, healthy, backing off, done. No loop and no clock of its own."""
+"""
+One supervised process in its states: waiting, starting, healthy, backing off, done. No loop and no clock
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from embedded.services import Service
 MAX_DELAY_SECONDS = 30.0
 # A process that was healthy this long starts again without delay.
 CALM_SECONDS = 60.0
-# Alive, but not healthy for so long: it hangs. A start takes its time on a busy machine: 30 CPU seconds for the scheduler, and a process
-# that is killed for being slow begins anew.
+# Alive, but not healthy for so long: it hangs. A start takes its time on a busy machine: 30 CPU seconds for the
+# scheduler, and a process that is killed for being slow begins anew.
 HANG_SECONDS = 180.0
 START_SECONDS = 480.0
 
@@ -52,8 +55,19 @@ class Unit:
     def describe(self) -> dict[str, object]:
         """Its line in the status file."""
         pid = self.process.pid if self.process else None
-        facts = {"state": self.state, "pid": pid, "port": self.service.port, "restarts": self.restarts, "failures": self.failures}
-        return {**facts, "reason": self.reason, "since": self.started.isoformat(timespec="seconds"), "log": str(self.log)}
+        facts = {
+            "state": self.state,
+            "pid": pid,
+            "port": self.service.port,
+            "restarts": self.restarts,
+            "failures": self.failures,
+        }
+        return {
+            **facts,
+            "reason": self.reason,
+            "since": self.started.isoformat(timespec="seconds"),
+            "log": str(self.log),
+        }
 
     def start_if_due(self) -> None:
         """Start the process, unless it runs, is done or has to wait."""

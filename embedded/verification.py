@@ -56,7 +56,9 @@ def verify_predictions(url: str, *, rows: list[Mapping[str, Any]], expected: lis
     """
     response = _session().post(f"{url}/invocations", json={"instances": rows}, timeout=30)
     if not response.ok:
-        raise VerificationError(f"the endpoint refuses {len(rows)} golden rows ({response.status_code}): {response.text[:300]}")
+        raise VerificationError(
+            f"the endpoint refuses {len(rows)} golden rows ({response.status_code}): {response.text[:300]}"
+        )
     answer = response.json()
     scores = [prediction["score"] for prediction in answer["predictions"]]
     if len(scores) != len(expected):

@@ -85,7 +85,9 @@ class UnreadableFileError(SourceQueryError):
 
     def __init__(self, file: str, reason: str, *, byte_offset: int | None = None) -> None:
         place = "" if byte_offset is None else f" at byte {byte_offset}"
-        super().__init__(f"{file}{place}: {reason}; send the file again, or declare on_unreadable='dead_letter' to go on without it")
+        super().__init__(
+            f"{file}{place}: {reason}; send the file again, or declare on_unreadable='dead_letter' to go on without it"
+        )
         self.file, self.reason, self.byte_offset = file, reason, byte_offset
 
 
@@ -94,7 +96,10 @@ class UnsafeAddressError(SourceQueryError):
 
 
 class LayoutChangedError(SourceQueryError):
-    """Raised when a selector or parser finds nothing where it has to: the page was rebuilt, and zero rows would be a lie."""
+    """
+    Raised when a selector or parser finds nothing where it has to: the page was rebuilt, and zero rows
+    would be a lie.
+    """
 
 
 class ImageFolderError(SourceError):
@@ -139,8 +144,9 @@ class ContractViolationError(DataError):
     """
     Raised when a partition breaks a table rule; nothing of it is published.
 
-    What an alert tells besides the message: `counts`, the most frequent `reasons` with their number of rows, and masked `samples`. `page`
-    is the path of the Data Docs page, empty if there is none: the text ends with it, the `message` does not.
+    What an alert tells besides the message: `counts`, the most frequent `reasons` with their number of rows, and masked
+    `samples`. `page` is the path of the Data Docs page, empty if there is none: the text ends with it, the `message`
+    does not.
     """
 
     def __init__(
@@ -192,7 +198,10 @@ class EvidenceError(RegistryError):
 
 
 class ReproductionError(RegistryError):
-    """Raised when a version can't be rebuilt from its manifest, or the rebuilt model is another one; the message names what differs."""
+    """
+    Raised when a version can't be rebuilt from its manifest, or the rebuilt model is another one; the message names
+    what differs.
+    """
 
 
 class StalePromotionError(RegistryError):
@@ -214,7 +223,10 @@ class SmokeTestError(DeploymentError):
 
 
 class CanaryError(DeploymentError):
-    """Raised when a new model misbehaves with a share of the traffic. It was withdrawn; the champion answers everything again."""
+    """
+    Raised when a new model misbehaves with a share of the traffic. It was withdrawn; the champion answers everything
+    again.
+    """
 
 
 class AlertError(UpdraftError):

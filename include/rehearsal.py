@@ -1,5 +1,6 @@
 """
-A workflow's stages as plain functions, one after the other: for a notebook, a test, or a first look before Airflow runs it.
+A workflow's stages as plain functions, one after the other: for a notebook, a test, or a first look before Airflow runs
+it.
 
 The Dags call the same functions; only scheduling, retries and deployment are missing here.
 """
@@ -37,7 +38,9 @@ class TrainingResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def ingest(workflow: Workflow, partition_key: str, *, connection_uri: str | None, lake: Lake, run_id: str = "rehearsal") -> RunRecord:
+def ingest(
+    workflow: Workflow, partition_key: str, *, connection_uri: str | None, lake: Lake, run_id: str = "rehearsal"
+) -> RunRecord:
     """
     Extract, validate and publish one partition.
 
@@ -53,11 +56,15 @@ def ingest(workflow: Workflow, partition_key: str, *, connection_uri: str | None
 
     token = new_token()
     extracted = extract_partition(workflow, partition_key, connection_uri=connection_uri, lake=lake, token=token)
-    report = validate_partition(workflow, partition_key, lake=lake, raw_version=extracted.version, run_id=run_id, try_id=str(token))
+    report = validate_partition(
+        workflow, partition_key, lake=lake, raw_version=extracted.version, run_id=run_id, try_id=str(token)
+    )
     return publish_partition(workflow, report, lake=lake, token=token, run_id=run_id, try_id=str(token))
 
 
-def train(workflow: Workflow, as_of: datetime, *, lake: Lake, registry: Registry, max_trials: int | None = None) -> TrainingResult:
+def train(
+    workflow: Workflow, as_of: datetime, *, lake: Lake, registry: Registry, max_trials: int | None = None
+) -> TrainingResult:
     """
     Pin, search, fit, register, evaluate and judge; nothing is promoted or deployed.
 
@@ -110,7 +117,9 @@ def train(workflow: Workflow, as_of: datetime, *, lake: Lake, registry: Registry
     watch.lap("fit")
     evaluate_version(workflow, snapshot, registered.version, lake=lake, registry=registry)
     watch.lap("evaluate")
-    decision = judge_version(workflow, snapshot, registered.version, lake=lake, registry=registry, decided_by="rehearsal")
+    decision = judge_version(
+        workflow, snapshot, registered.version, lake=lake, registry=registry, decided_by="rehearsal"
+    )
     watch.lap("gate")
     return TrainingResult(version=registered.version, decision=decision, leaderboard=trials, seconds=watch.seconds)
 

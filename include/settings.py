@@ -14,10 +14,10 @@ The settings of Updraft's own code, read in one place: environment variables `UP
 | `UPDRAFT_EVIDENCE_KEY` | key that signs decisions and promotions, at least 32 bytes | none: they are chained, not signed |
 | `UPDRAFT_LOG_LEVEL` | log level of the endpoint | `INFO` |
 
-`UPDRAFT_ENDPOINT_URL__FLIGHT_DELAYS` names the endpoint of one workflow where there are several. The keys of S3 are AWS's own
-variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`). What only `make demo` and `make up` read stands in
-docs/operations.md.
-"""
+`UPDRAFT_ENDPOINT_URL__FLIGHT_DELAYS` names the endpoint of one workflow where there are several. The keys of S3 are
+AWS's own variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`). What only `make demo` and `make up`
+read stands in docs/operations.md.
+"""  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
 
@@ -71,7 +71,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         registry_uri=env.get("UPDRAFT_REGISTRY_URI") or f"sqlite:///{home / 'mlflow.db'}",
         artifacts_uri=env.get("UPDRAFT_ARTIFACTS_URI") or str(home / "artifacts"),
         endpoint_url=_http_url("UPDRAFT_ENDPOINT_URL", env.get("UPDRAFT_ENDPOINT_URL") or "http://127.0.0.1:8642"),
-        endpoint_urls={name.removeprefix(prefix).lower(): _http_url(name, value) for name, value in env.items() if name.startswith(prefix)},
+        endpoint_urls={
+            name.removeprefix(prefix).lower(): _http_url(name, value)
+            for name, value in env.items()
+            if name.startswith(prefix)
+        },
         endpoint_token=env.get("UPDRAFT_ENDPOINT_TOKEN") or None,
         pseudonym_key=_long_secret("UPDRAFT_PSEUDONYM_KEY", env.get("UPDRAFT_PSEUDONYM_KEY") or None),
         evidence_key=_long_secret("UPDRAFT_EVIDENCE_KEY", env.get("UPDRAFT_EVIDENCE_KEY") or None),
@@ -82,7 +86,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _lake_uri(value: str) -> str:
     scheme, separator, _ = value.partition("://")
     if separator and scheme not in {"file", "s3"}:
-        raise SettingsError(f"UPDRAFT_LAKE_URI={value!r}: the scheme {scheme!r} is unknown: use a folder or s3://bucket/prefix")
+        raise SettingsError(
+            f"UPDRAFT_LAKE_URI={value!r}: the scheme {scheme!r} is unknown: use a folder or s3://bucket/prefix"
+        )
     return value.removeprefix("file://").rstrip("/")
 
 
@@ -94,7 +100,9 @@ def _http_url(name: str, value: str) -> str:
 
 def _long_secret(name: str, value: str | None) -> str | None:
     if value is not None and len(value.encode()) < SECRET_BYTES:
-        raise SettingsError(f"{name} has {len(value.encode())} bytes, at least {SECRET_BYTES} are needed: draw one as .env.example says")
+        raise SettingsError(
+            f"{name} has {len(value.encode())} bytes, at least {SECRET_BYTES} are needed: draw one as .env.example says"
+        )
     return value
 
 

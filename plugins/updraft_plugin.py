@@ -8,7 +8,10 @@ from updraft.ui import entry
 
 
 class UpdraftPlugin(AirflowPlugin):
-    """Registers Updraft with Airflow: it shows under Admin > Plugins, and its pages under Browse, on each Dag and each run."""
+    """
+    Registers Updraft with Airflow: it shows under Admin > Plugins, and its pages under Browse, on each Dag and each
+    run.
+    """
 
     name = "updraft"
     fastapi_apps = entry.fastapi_apps()

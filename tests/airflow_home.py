@@ -33,6 +33,7 @@ def use_temporary_airflow_home() -> None:
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-            "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough to sign with SHA-512, and nothing else",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough to sign with SHA-512, and "
+            "nothing else",
         }
     )

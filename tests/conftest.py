@@ -21,7 +21,8 @@ from tests.seaweedfs import S3Server, running_s3
 if "PYTEST_XDIST_WORKER" not in os.environ:
     forget_foreign_settings()
 use_temporary_airflow_home()
-# Airflow, MLflow and Great Expectations leave 1.7 million objects, and looking through them all takes 0.4 s each time: less often, then.
+# Airflow, MLflow and Great Expectations leave 1.7 million objects, and looking through them all takes 0.4 s each time:
+# less often, then.
 gc.set_threshold(20_000, 20, 50)
 # Two workers share two cores: OpenMP's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

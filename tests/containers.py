@@ -1,4 +1,7 @@
-"""Our serving program as a SageMaker container: in a process of its own, as in the image; or in a thread, for quick tests."""
+"""
+Our serving program as a SageMaker container: in a process of its own, as in the image; or in a thread,
+for quick tests.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,16 @@ class ProcessContainer:
         self.log = folder.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "include.serving.container", "serve", "--host", "127.0.0.1", "--port", str(self.port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "include.serving.container",
+                    "serve",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                ],
                 cwd=PROJECT_ROOT,
                 env={
                     "PATH": os.environ["PATH"],

@@ -26,8 +26,8 @@ def run_python(
     """
     Run a snippet in a new Python at the project's root.
 
-    The snippet finds `arguments` (anything that JSON can carry) under the name `arguments`. With `crash_at`, the process kills itself at
-    that crash point: its return code is then `KILLED` (-9), which the caller should assert.
+    The snippet finds `arguments` (anything that JSON can carry) under the name `arguments`. With `crash_at`, the
+    process kills itself at that crash point: its return code is then `KILLED` (-9), which the caller should assert.
     """
     env = {**os.environ, **(environment or {})}
     env.pop("UPDRAFT_CRASH_AT", None)

@@ -1,4 +1,7 @@
-"""Small real things that many tests need: a declared workflow in a folder of its own, and rows with a learnable truth."""
+"""
+Small real things that many tests need: a declared workflow in a folder of its own, and rows with a
+learnable truth.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,14 @@ SUITE: dict[str, Any] = {
     "expectations": [
         {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 5}},
         {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "is_late"}},
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "distance_km", "min_value": 0, "max_value": 5000}},
-        {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "depot", "value_set": ["north", "south", "east"]}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "distance_km", "min_value": 0, "max_value": 5000},
+        },
+        {
+            "type": "expect_column_values_to_be_in_set",
+            "kwargs": {"column": "depot", "value_set": ["north", "south", "east"]},
+        },
     ],
     "meta": {},
 }
@@ -62,7 +71,11 @@ def declare_workflow(folder: Path, *, suite: dict[str, Any] | None = None, **cha
         "name": "parcels",
         "description": "Which parcels will arrive late?",
         "source": DatabaseSource(
-            conn_id="parcels_db", query="extract.sql", event_time="sent_at", known_time="recorded_at", key=("parcel_id",)
+            conn_id="parcels_db",
+            query="extract.sql",
+            event_time="sent_at",
+            known_time="recorded_at",
+            key=("parcel_id",),
         ),
         "partition": Partition(every="day", start=date(2026, 1, 5)),
         "target": Target(column="is_late"),
@@ -82,7 +95,10 @@ def declare_workflow(folder: Path, *, suite: dict[str, Any] | None = None, **cha
 
 
 def parcel_rows(*, day: datetime = START, n_rows: int = 200, seed: int = 0) -> pa.Table:
-    """One day of the source: rows whose lateness depends on depot, distance and hour (Bayes AUC about 0.8), all valid."""
+    """
+    One day of the source: rows whose lateness depends on depot, distance and hour (Bayes AUC about 0.8),
+    all valid.
+    """
     rng = np.random.default_rng([seed, int(day.timestamp())])
     seconds = np.sort(rng.integers(0, 86_400, n_rows))
     sent_at = [day + timedelta(seconds=int(s)) for s in seconds]
@@ -91,7 +107,9 @@ def parcel_rows(*, day: datetime = START, n_rows: int = 200, seed: int = 0) -> p
     weight_kg = rng.gamma(2.0, 6.0, n_rows).round(2)
     logit = -2.2 + 0.004 * distance_km + 1.2 * (depot == "east") + 0.06 * (seconds / 3600 - 12)
     is_late = rng.random(n_rows) < 1 / (1 + np.exp(-logit))
-    weights: list[float | None] = [None if missing else float(w) for w, missing in zip(weight_kg, rng.random(n_rows) < 0.05, strict=True)]
+    weights: list[float | None] = [
+        None if missing else float(w) for w, missing in zip(weight_kg, rng.random(n_rows) < 0.05, strict=True)
+    ]
     return pa.table(
         {
             "parcel_id": pa.array([int(day.timestamp()) * 1000 + i for i in range(n_rows)], pa.int64()),

@@ -1,9 +1,11 @@
 """
-A small HTTP proxy on loopback that injects faults: latency, statuses, drips, resets, truncation. Without an upstream it answers by itself.
+A small HTTP proxy on loopback that injects faults: latency, statuses, drips, resets, truncation. Without an upstream it
+answers by itself.
 
     with FaultProxy(upstream_port=8080) as proxy:
-        proxy.faults["/a.html"] = [status(429, {"Retry-After": "1"}), reset(after_bytes=100)]   # one a request, in this order
-        proxy.default = latency(0.02)                                                            # whatever has none of its own
+        proxy.faults["/a.html"] = [status(429, {"Retry-After": "1"}), reset(after_bytes=100)]   # one a request, in this
+        order proxy.default = latency(0.02)                                                            # whatever has
+        none of its own
 """
 
 from __future__ import annotations

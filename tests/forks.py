@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-# One server serves a test process, and imports what the first who starts it has asked for: so all ask here.
-# It has run nothing: neither Delta's threads nor a database connection, which would not survive a fork. Its environment is the one that
-# whoever started it had.
+# One server serves a test process, and imports what the first who starts it has asked for: so all ask here. It has run
+# nothing: neither Delta's threads nor a database connection, which would not survive a fork. Its environment is the one
+# that whoever started it had.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [

@@ -1,13 +1,13 @@
 """
-Bad rows that a test injects, and the proof that each is accounted for: published, quarantined with the right reasons, or a duplicate.
+Bad rows that a test injects, and the proof that each is accounted for: published, quarantined with the right reasons,
+or a duplicate.
 
-What is right is known by construction, from what the test wrote into the source. What became of it is read from the tables' own Parquet
-files and counted here, so that no code of Updraft's vouches for itself.
+What is right is known by construction, from what the test wrote into the source. What became of it is read from the
+tables' own Parquet files and counted here, so that no code of Updraft's vouches for itself.
 
-    expected = Expected(n_in=12_000, n_published=1_900, n_duplicate=100, reasons_by_row={17: ("price: value is infinite",), ...})
-    assert (expected.n_quarantined, expected.n_kinds) == (10_000, 9)
-    ingest(workflow, "2026-01-05", lake=lake, connection_uri=uri)
-    assert_accounted(lake, "orders", expected, marker_column="order_id")
+    expected = Expected(n_in=12_000, n_published=1_900, n_duplicate=100, reasons_by_row={17: ("price: value is
+    infinite",), ...}) assert (expected.n_quarantined, expected.n_kinds) == (10_000, 9) ingest(workflow, "2026-01-05",
+    lake=lake, connection_uri=uri) assert_accounted(lake, "orders", expected, marker_column="order_id")
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Expected:
     """
     What has to become of the rows of one workflow, all partitions together.
 
-    A row's marker is the value that a column of the source has in this row alone (a tuple, if several columns mark it). `reasons_by_row`
-    holds the markers of the bad rows with all their reasons, in any order. `published` holds those of the good rows, where a test knows
-    them: then these very rows must be published.
+    A row's marker is the value that a column of the source has in this row alone (a tuple, if several columns mark it).
+    `reasons_by_row` holds the markers of the bad rows with all their reasons, in any order. `published` holds those of
+    the good rows, where a test knows them: then these very rows must be published.
     """
 
     n_in: int
@@ -68,14 +68,19 @@ class Expected:
 
 
 def ingest(workflow: Workflow, partition_key: str, *, lake: Lake, connection_uri: str | None = None) -> RunRecord:
-    """Extract, validate and publish one partition, as the three tasks of the ingest Dag do; validation's page goes to UPDRAFT_HOME."""
+    """
+    Extract, validate and publish one partition, as the three tasks of the ingest Dag do; validation's page goes to
+    UPDRAFT_HOME.
+    """
     token = new_token()
     landed = extract_partition(workflow, partition_key, connection_uri=connection_uri, lake=lake, token=token)
     report = validate_partition(workflow, partition_key, lake=lake, raw_version=landed.version, run_id="test")
     return publish_partition(workflow, report, lake=lake, token=token, run_id="test", try_id="test")
 
 
-def assert_accounted(lake: Lake, workflow_name: str, expected: Expected, *, marker_column: str | tuple[str, ...]) -> None:
+def assert_accounted(
+    lake: Lake, workflow_name: str, expected: Expected, *, marker_column: str | tuple[str, ...]
+) -> None:
     """Compare what was expected with `<name>/quarantine`, `<name>/validated` and the latest lines of `ledger/runs`."""
     columns = (marker_column,) if isinstance(marker_column, str) else marker_column
     quarantined = list(_rows(lake, f"{workflow_name}/quarantine", (*columns, "reasons")))
@@ -92,10 +97,13 @@ def assert_accounted(lake: Lake, workflow_name: str, expected: Expected, *, mark
     counted = tuple(sum(line[name] for line in stated.values()) for name in COUNTS)
     truth = (expected.n_in, expected.n_published, expected.n_quarantined, expected.n_duplicate)
     assert counted == truth, f"the ledger states {dict(zip(COUNTS, counted, strict=True))}, and the truth is {truth}"
-    assert len(published) == expected.n_published, f"{len(published)} rows are published, and {expected.n_published} should be"
+    assert len(published) == expected.n_published, (
+        f"{len(published)} rows are published, and {expected.n_published} should be"
+    )
     _assert_each_partition_conserved(stated, published=published, quarantined=quarantined)
     FIGURES.append(
-        f"{workflow_name}: {truth[0]:,} rows in = {truth[1]:,} published + {truth[2]:,} quarantined ({expected.n_kinds} kinds of reasons) "
+        f"{workflow_name}: {truth[0]:,} rows in = {truth[1]:,} published + {truth[2]:,} quarantined "
+        f"({expected.n_kinds} kinds of reasons) "
         f"+ {truth[3]:,} duplicate"
     )
 
@@ -113,12 +121,17 @@ def _assert_each_partition_conserved(
     good, bad = (Counter(row["partition_key"] for row in rows) for rows in (published, quarantined))
     assert good.keys() | bad.keys() <= stated.keys(), "a partition has rows, and no line in the ledger"
     for key, line in stated.items():
-        assert (line["rows_published"], line["rows_quarantined"]) == (good[key], bad[key]), f"the ledger's line of {key} is not true"
+        assert (line["rows_published"], line["rows_quarantined"]) == (good[key], bad[key]), (
+            f"the ledger's line of {key} is not true"
+        )
         assert line["rows_in"] == good[key] + bad[key] + line["rows_duplicate"], f"rows of {key} are lost"
 
 
 def _rows(lake: Lake, table: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a Delta table's live files; those of a workflow's tables each with its `partition_key`, which is in no file."""
+    """
+    Rows of a Delta table's live files; those of a workflow's tables each with its `partition_key`, which
+    is in no file.
+    """
     folder = Path(lake.uri) / table
     if not (folder / "_delta_log").is_dir():
         return

@@ -1,7 +1,9 @@
 """
-Kill a process at every crash point that it passes, cheaply: each try is a fork of the process that has imported everything (`tests.forks`).
+Kill a process at every crash point that it passes, cheaply: each try is a fork of the process that has imported
+everything (`tests.forks`).
 
-A child counts the crash points that it passes, and kills itself at the n-th, or passes all of them and tells their names.
+A child counts the crash points that it passes, and kills itself at the n-th, or passes all of them and tells their
+names.
 
     with forge("tests.sources.jobs", environment={}) as run:
         names = run("ingest", arguments).passed
@@ -25,7 +27,12 @@ from typing import Any
 from tests.forks import PROCESSES
 
 # Those that pass crash points: what a child imported later would not count.
-COUNTED = ("include.quality.validation", "include.quality.publication", "include.sources.extraction", "include.sources.survey")
+COUNTED = (
+    "include.quality.validation",
+    "include.quality.publication",
+    "include.sources.extraction",
+    "include.sources.survey",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,13 @@ def forge(module: str, *, environment: Mapping[str, str]) -> Iterator[Runner]:
 
     def run(function: str, arguments: Mapping[str, Any], *, kill_at: int = 0) -> Try:
         receiving, sending = PROCESSES.Pipe(duplex=False)
-        job = {"module": module, "function": function, "arguments": arguments, "kill_at": kill_at, "environment": environment}
+        job = {
+            "module": module,
+            "function": function,
+            "arguments": arguments,
+            "kill_at": kill_at,
+            "environment": environment,
+        }
         child = PROCESSES.Process(target=_work, args=(job, sending))
         child.start()
         sending.close()

@@ -1,8 +1,9 @@
 """
 Which lines of `include/` the tests run: `pytest -p tests.line_coverage --cover`, in one process or in xdist's.
 
-A probe is put before each line when its module is imported (on Python 3.12 and later the interpreter itself tells of it once). A tracer, as
-pytest-cov's on 3.11, also slows down all calls within pandas, scikit-learn and Airflow: 27 to 40 % of a test's time.
+A probe is put before each line when its module is imported (on Python 3.12 and later the interpreter itself tells of it
+once). A tracer, as pytest-cov's on 3.11, also slows down all calls within pandas, scikit-learn and Airflow: 27 to 40 %
+of a test's time.
 """
 
 from __future__ import annotations

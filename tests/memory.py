@@ -12,7 +12,10 @@ _PROCESS = Path("/proc/self")
 
 @contextmanager
 def watched_memory() -> Iterator[Callable[[], int]]:
-    """Give a function that tells the growth so far, in KiB. The peak is set back first: an earlier test's would hide this one's."""
+    """
+    Give a function that tells the growth so far, in KiB. The peak is set back first: an earlier test's would hide this
+    one's.
+    """
     (_PROCESS / "clear_refs").write_text("5")
     before = _peak()
     yield lambda: _peak() - before

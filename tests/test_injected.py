@@ -1,4 +1,7 @@
-"""The counter that the sources' tests trust: it sees a row that is lost, doubled, or quarantined for the wrong reason."""
+"""
+The counter that the sources' tests trust: it sees a row that is lost, doubled, or quarantined for the
+wrong reason.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +62,12 @@ def test_what_is_true_passes(lake, expected):
 
 def test_several_columns_may_mark_a_row(lake, expected):
     late, moon = parcel_rows(n_rows=40)["depot"][3].as_py(), "moon"
-    by_two = {(marker, moon if MOON in reasons else late): reasons for marker, reasons in expected.reasons_by_row.items()}
-    assert_accounted(lake, "parcels", replace(expected, reasons_by_row=by_two, published=None), marker_column=("parcel_id", "depot"))
+    by_two = {
+        (marker, moon if MOON in reasons else late): reasons for marker, reasons in expected.reasons_by_row.items()
+    }
+    assert_accounted(
+        lake, "parcels", replace(expected, reasons_by_row=by_two, published=None), marker_column=("parcel_id", "depot")
+    )
 
 
 def test_a_wrong_reason_fails(lake, expected):
@@ -73,7 +80,9 @@ def test_another_row_than_the_bad_one_fails(lake, expected):
     bad = {**expected.reasons_by_row, first_id(1) + 1: (MOON,)}
     del bad[first_id(1)]
     with pytest.raises(AssertionError, match="quarantined: 1 that should not be"):
-        assert_accounted(lake, "parcels", replace(expected, reasons_by_row=bad, published=None), marker_column="parcel_id")
+        assert_accounted(
+            lake, "parcels", replace(expected, reasons_by_row=bad, published=None), marker_column="parcel_id"
+        )
 
 
 @pytest.mark.parametrize("table", ["validated", "quarantine"])

@@ -19,7 +19,9 @@ def test_defaults_stay_in_one_folder(tmp_path):
 
 
 def test_endpoint_of_one_workflow_wins_over_the_common_one():
-    settings = read_settings({"UPDRAFT_ENDPOINT_URL": "http://a:1", "UPDRAFT_ENDPOINT_URL__FLIGHT_DELAYS": "http://b:2/"})
+    settings = read_settings(
+        {"UPDRAFT_ENDPOINT_URL": "http://a:1", "UPDRAFT_ENDPOINT_URL__FLIGHT_DELAYS": "http://b:2/"}
+    )
     assert settings.endpoint_url_of("flight_delays") == "http://b:2"
     assert settings.endpoint_url_of("other") == "http://a:1"
 

@@ -1,5 +1,6 @@
 """
-What a person gets wrong, five kinds of it: one error of the right class, on one screen, that names the cause and the remedy.
+What a person gets wrong, five kinds of it: one error of the right class, on one screen, that names the cause and the
+remedy.
 
 More of each kind are refused in the tests of its own room; here all kinds are held against the same rules.
 """
@@ -15,7 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import DeclarationError, RequestError, SourceQueryError, SourceUnavailableError, SuiteError, UpdraftError
+from include.errors import (
+    DeclarationError,
+    RequestError,
+    SourceQueryError,
+    SourceUnavailableError,
+    SuiteError,
+    UpdraftError,
+)
 from include.modeling.schema import InputColumn
 from include.quality.suite import load_suite
 from include.serving.inputs import coerce_rows, csv_records, json_records
@@ -39,9 +47,21 @@ DECLARATIONS: list[tuple[Callable[[Path], object], str, str]] = [
     (lambda _: Gate(minimum={"roc_auc": "high"}), "Gate.minimum.roc_auc: 'high'", "valid number"),
     (lambda _: Partition(), "Partition.start", "every declaration needs it"),
     (lambda _: LocalEndpoint(url="localhost:80"), "LocalEndpoint.url: 'localhost:80'", "https?://"),
-    (lambda folder: declare_workflow(folder, expectations="missing.json"), "expectations='missing.json'", "create it there"),
-    (lambda folder: declare_workflow(folder, features=Features(exclude=["is_late"])), "the target 'is_late'", "leave it out"),
-    (lambda folder: declare_workflow(folder, target=Target(column="row_id")), "target.column='row_id'", "rename it in the query"),
+    (
+        lambda folder: declare_workflow(folder, expectations="missing.json"),
+        "expectations='missing.json'",
+        "create it there",
+    ),
+    (
+        lambda folder: declare_workflow(folder, features=Features(exclude=["is_late"])),
+        "the target 'is_late'",
+        "leave it out",
+    ),
+    (
+        lambda folder: declare_workflow(folder, target=Target(column="row_id")),
+        "target.column='row_id'",
+        "rename it in the query",
+    ),
     (
         lambda folder: declare_workflow(folder, partition=Partition(every="month", start=date(2026, 1, 1))),
         "training.every='week'",
@@ -65,17 +85,37 @@ QUERIES = [
     (("id, sent_at", "idd, sent_at"), "idd", "correct the query"),
     (("sent_at FROM", "sent_at AS sent FROM"), "no column 'sent_at', which source.event_time names", "it has id, sent"),
     (("SELECT id", "SELECT 1; SELECT id"), "more than one statement", "leave one SELECT"),
-    (("sent_at FROM", f"'{SECRET}' AS sent_at FROM"), "'sent_at' holds a text that is no ISO 8601 time", "write it like 2026-11-23"),
+    (
+        ("sent_at FROM", f"'{SECRET}' AS sent_at FROM"),
+        "'sent_at' holds a text that is no ISO 8601 time",
+        "write it like 2026-11-23",
+    ),
     (("AND sent_at <", "OR sent_at <"), "2 of the first 3 rows", "compare that very column with both bounds"),
 ]
 
 SUITES = [
     ("{not json", "line 1, column 2: not JSON", "correct the text there"),
     ('{"expectations": []}', "the suite is empty", "add an expectation"),
-    ('{"expectations": [{"expectation_type": "x", "kwargs": {}}]}', "expectation 1: 'expectation_type'", "rename the key to 'type'"),
-    (json.dumps({"expectations": [NOT_NULL, NOT_NULL]}), "expectation 2 (expect_column_values_to_not_be_null)", "remove one"),
-    (json.dumps({"expectations": [NOT_NULL | {"meta": {"severity": "fatal"}}]}), "meta.severity='fatal'", "warn, quarantine, stop"),
-    (json.dumps({"expectations": [NOT_NULL | {"type": "expect_column_not_null"}]}), "(expect_column_not_null)", "did you mean"),
+    (
+        '{"expectations": [{"expectation_type": "x", "kwargs": {}}]}',
+        "expectation 1: 'expectation_type'",
+        "rename the key to 'type'",
+    ),
+    (
+        json.dumps({"expectations": [NOT_NULL, NOT_NULL]}),
+        "expectation 2 (expect_column_values_to_not_be_null)",
+        "remove one",
+    ),
+    (
+        json.dumps({"expectations": [NOT_NULL | {"meta": {"severity": "fatal"}}]}),
+        "meta.severity='fatal'",
+        "warn, quarantine, stop",
+    ),
+    (
+        json.dumps({"expectations": [NOT_NULL | {"type": "expect_column_not_null"}]}),
+        "(expect_column_not_null)",
+        "did you mean",
+    ),
     (json.dumps({"expectations": [{**NOT_NULL, "kwargs": {}}]}), "the argument 'column' is missing", "add it"),
 ]
 
@@ -107,7 +147,9 @@ def check(act: Callable[[], object], error: type[UpdraftError], cause: str, reme
 
 
 def read(uri: str, query: str = QUERY) -> None:
-    source = DatabaseSource(conn_id="source_db", query="extract.sql", event_time="sent_at", known_time="sent_at", timeout_seconds=20)
+    source = DatabaseSource(
+        conn_id="source_db", query="extract.sql", event_time="sent_at", known_time="sent_at", timeout_seconds=20
+    )
     with open_partition(source, query, uri, window_of_key("day", "2026-01-05")) as reader:
         reader.read_all()
 
@@ -130,7 +172,9 @@ def parcels_uri(tmp_path_factory):
     path = tmp_path_factory.mktemp("source") / "parcels.db"
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE parcels (id INTEGER, sent_at TEXT)")
-        database.executemany("INSERT INTO parcels VALUES (?, ?)", [(day, f"2026-01-0{day} 10:00:00") for day in (4, 5, 6)])
+        database.executemany(
+            "INSERT INTO parcels VALUES (?, ?)", [(day, f"2026-01-0{day} 10:00:00") for day in (4, 5, 6)]
+        )
         database.commit()
     read(f"sqlite:///{path}")  # the control: the query itself is right
     return f"sqlite:///{path}"

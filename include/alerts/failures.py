@@ -1,8 +1,8 @@
 """
 Incidents of runs: what a failed task said, what a killed one could not say, and that a run has succeeded.
 
-A task that fails by an exception records it itself, with its cause. What the run's end or a round of the watchdog finds failed without
-such a record was killed, or lost with its worker: it had no moment to say so.
+A task that fails by an exception records it itself, with its cause. What the run's end or a round of the watchdog finds
+failed without such a record was killed, or lost with its worker: it had no moment to say so.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def partition_of_run(workflow: Workflow, run: RunFacts) -> str:
     """
     Return the key of the partition that a run worked on; empty for a step that has none, or where the key is none.
 
-    A training or a deployment that succeeds makes up for the one before, whatever its period: they have one incident between them.
+    A training or a deployment that succeeds makes up for the one before, whatever its period: they have one incident
+    between them.
     """
     steps: dict[str, Every] = {"ingest": workflow.partition.every, "monitor": workflow.monitoring.every}
     if run.step not in steps:
@@ -64,7 +65,9 @@ def partition_of_run(workflow: Workflow, run: RunFacts) -> str:
         return ""
 
 
-def record_task_failure(lake: Lake, workflow: Workflow, run: RunFacts, *, task_id: str, error: BaseException, triage: str = "") -> str:
+def record_task_failure(
+    lake: Lake, workflow: Workflow, run: RunFacts, *, task_id: str, error: BaseException, triage: str = ""
+) -> str:
     """Open the incident of a task that failed by an exception; return its id. `triage` says what to do."""
     kind, counts, details = "failed_task", dict[str, int](), dict[str, Any]()
     if isinstance(error, ContractViolationError):
@@ -73,12 +76,15 @@ def record_task_failure(lake: Lake, workflow: Workflow, run: RunFacts, *, task_i
             details["page"] = "/".join(PurePath(error.page).parts[-2:])  # as the web UI names it
     if triage:
         details["triage"] = triage
-    return _open(lake, workflow, run, kind=kind, task_id=task_id, summary=_summary_of(error), counts=counts, details=details)
+    return _open(
+        lake, workflow, run, kind=kind, task_id=task_id, summary=_summary_of(error), counts=counts, details=details
+    )
 
 
 def record_task_loss(lake: Lake, workflow: Workflow, run: RunFacts, *, task_id: str, is_retried: bool) -> str | None:
     """
-    Open the incident of a task that ended without saying why; return its id, or None where an incident tells of this failure already.
+    Open the incident of a task that ended without saying why; return its id, or None where an incident tells of this
+    failure already.
 
     `is_retried` says whether Airflow tries the task again.
     """
@@ -86,13 +92,16 @@ def record_task_loss(lake: Lake, workflow: Workflow, run: RunFacts, *, task_id: 
         return None
     then = "Airflow tries it again by itself" if is_retried else "clear the task to run it again"
     summary = (
-        f"Task {task_id} ended without an error of its own: its process was killed (out of memory, kill -9), its worker was lost, "
+        f"Task {task_id} ended without an error of its own: its process was killed (out of memory, kill -9), its "
+        "worker was lost, "
         f"or a person marked it as failed. No partition is half published; {then}."
     )
     return _open(lake, workflow, run, kind="lost_task", task_id=task_id, summary=summary)
 
 
-def record_run_failure(lake: Lake, workflow: Workflow, run: RunFacts, *, task_states: Mapping[str, str], reason: str = "") -> None:
+def record_run_failure(
+    lake: Lake, workflow: Workflow, run: RunFacts, *, task_states: Mapping[str, str], reason: str = ""
+) -> None:
     """
     Open an incident for each failed task of a run that has none yet.
 
@@ -126,7 +135,10 @@ def record_run_success(lake: Lake, workflow: Workflow, run: RunFacts) -> int:
 
 def close_all(lake: Lake, incidents: Iterable[Incident]) -> int:
     """Close incidents; return how many were open."""
-    return sum(close_incident(lake, workflow=i.workflow, partition_key=i.partition_key, kind=i.kind, subject=i.subject) for i in incidents)
+    return sum(
+        close_incident(lake, workflow=i.workflow, partition_key=i.partition_key, kind=i.kind, subject=i.subject)
+        for i in incidents
+    )
 
 
 def _known(lake: Lake, workflow: Workflow, run: RunFacts, *more: str) -> list[Incident]:
@@ -157,7 +169,10 @@ def _open(lake: Lake, workflow: Workflow, run: RunFacts, *, kind: str, task_id: 
 
 
 def _summary_of(error: BaseException) -> str:
-    """The message of an error of ours, which holds no value; of any other only its class: its text could quote a row or a password."""
+    """
+    The message of an error of ours, which holds no value; of any other only its class: its text could quote a row or a
+    password.
+    """
     if isinstance(error, ContractViolationError):
         return error.message[:MAX_SUMMARY]
     if isinstance(error, UpdraftError):

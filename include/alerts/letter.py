@@ -12,7 +12,8 @@ class Letter:
     """
     A message in the forms that channels need.
 
-    `delivery_id` is the same for every copy of one message on one channel, `fields` what a program reads. `attempt` counts from 1.
+    `delivery_id` is the same for every copy of one message on one channel, `fields` what a program reads. `attempt`
+    counts from 1.
     """
 
     delivery_id: str

@@ -20,8 +20,9 @@ class MailChannel:
     """
     A mail server that takes letters for some addresses.
 
-    The connection's extra holds `to` (an address or several), `from` and, where they differ from the default, `starttls` (true),
-    `ssl_context` ("none" accepts any certificate) and `timeout` in seconds. On port 465 TLS begins at once.
+    The connection's extra holds `to` (an address or several), `from` and, where they differ from the default,
+    `starttls` (true), `ssl_context` ("none" accepts any certificate) and `timeout` in seconds. On port 465 TLS begins
+    at once.
     """
 
     settings: ChannelSettings
@@ -34,9 +35,13 @@ class MailChannel:
                 refused = server.send_message(message)
         except (OSError, smtplib.SMTPException) as error:
             # A server's answer may quote what was sent, the login included: its kind and number suffice.
-            raise DeliveryError(f"mail server of connection {self.settings.name!r} did not take the message: {_kind(error)}") from None
+            raise DeliveryError(
+                f"mail server of connection {self.settings.name!r} did not take the message: {_kind(error)}"
+            ) from None
         if refused:
-            raise DeliveryError(f"mail server of connection {self.settings.name!r} refused {len(refused)} of the addresses in 'to'")
+            raise DeliveryError(
+                f"mail server of connection {self.settings.name!r} refused {len(refused)} of the addresses in 'to'"
+            )
 
     def _write(self, letter: Letter) -> EmailMessage:
         sender = self._address("from")
@@ -61,7 +66,11 @@ class MailChannel:
             server = smtplib.SMTP(settings.host, settings.port or 25, timeout=timeout)
         try:
             # The extra of a connection that is written as a URI holds text only.
-            if settings.port != IMPLICIT_TLS_PORT and str(settings.extra.get("starttls", True)).lower() not in {"false", "0", "no"}:
+            if settings.port != IMPLICIT_TLS_PORT and str(settings.extra.get("starttls", True)).lower() not in {
+                "false",
+                "0",
+                "no",
+            }:
                 server.starttls(context=context)
             if settings.login:
                 server.login(settings.login, settings.password)

@@ -11,8 +11,8 @@ from include.lake.store import Lake
 from include.workflow import Workflow
 from include.workflow.partitions import PartitionWindow, windows_between
 
-# How far back a round looks, and how many partitions at least and at most. Older gaps were told when they were new; but for so long
-# everything may have been down, and the watchdog with it.
+# How far back a round looks, and how many partitions at least and at most. Older gaps were told when they were new; but
+# for so long everything may have been down, and the watchdog with it.
 LOOK_BACK, N_PARTITIONS, MAX_PARTITIONS = timedelta(days=31), 3, 100
 # How long after its delay is over a partition may take, retries included.
 MINIMUM_GRACE, MAXIMUM_GRACE = timedelta(minutes=15), timedelta(hours=1)
@@ -20,7 +20,8 @@ MINIMUM_GRACE, MAXIMUM_GRACE = timedelta(minutes=15), timedelta(hours=1)
 
 def record_missing(lake: Lake, workflow: Workflow, *, now: datetime) -> list[str]:
     """
-    Open an incident for each partition of the last month that is late and has no other incident; close those that have arrived.
+    Open an incident for each partition of the last month that is late and has no other incident; close those that have
+    arrived.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ def record_missing(lake: Lake, workflow: Workflow, *, now: datetime) -> list[str
 
 def late_partitions(workflow: Workflow, *, since: datetime, now: datetime) -> list[PartitionWindow]:
     """
-    Return the partitions of the last month (3 at least, 100 at most) whose time to be published is over at `now`, and began after `since`.
+    Return the partitions of the last month (3 at least, 100 at most) whose time to be published is over at `now`, and
+    began after `since`.
 
     Before `since` nobody waited for any: a workflow that starts today owes nothing of last year.
     """
@@ -65,7 +67,12 @@ def late_partitions(workflow: Workflow, *, since: datetime, now: datetime) -> li
 
 
 def _grace(workflow: Workflow) -> timedelta:
-    lengths = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1), "month": timedelta(days=28)}
+    lengths = {
+        "hour": timedelta(hours=1),
+        "day": timedelta(days=1),
+        "week": timedelta(weeks=1),
+        "month": timedelta(days=28),
+    }
     return max(MINIMUM_GRACE, min(MAXIMUM_GRACE, lengths[workflow.partition.every] / 4))
 
 
@@ -78,7 +85,8 @@ def _open(lake: Lake, workflow: Workflow, window: PartitionWindow) -> str:
         kind="missing_data",
         subject="ingest",
         summary=(
-            f"Partition {window.key} should have been published since {due_at:%Y-%m-%d %H:%M} UTC, and is not: no run of "
+            f"Partition {window.key} should have been published since {due_at:%Y-%m-%d %H:%M} UTC, and is not: no run "
+            "of "
             f"{workflow.name}.ingest has finished it. See whether the Dag is running, and what its scheduler says."
         ),
         counts={},

@@ -1,8 +1,8 @@
 """
 What is due to be sent, and the sending: claim, send, confirm. See `include.lake.deliveries` for what that guarantees.
 
-Of one workflow's incidents the first few are told one by one, at once. When more come within minutes (a backfill that fails day after
-day), the rest is left to the watchdog's rounds, each of which tells of all that wait in one message.
+Of one workflow's incidents the first few are told one by one, at once. When more come within minutes (a backfill that
+fails day after day), the rest is left to the watchdog's rounds, each of which tells of all that wait in one message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ LEASE_SECONDS = 120
 # One by one up to so many messages within the window; past that, together.
 STORM_SIZE = 3
 STORM_WINDOW = timedelta(minutes=5)
-# An incident that is over, and that a channel has not been told of for so long, is no news: a new channel is not told the past.
+# An incident that is over, and that a channel has not been told of for so long, is no news: a new channel is not told
+# the past.
 STALE = timedelta(days=1)
 # A channel that is down is asked again after half a minute, one, two, ... up to a quarter of an hour.
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 30, 900
@@ -54,8 +55,9 @@ class Outbox:
     """
     Sends what is due of one workflow's incidents.
 
-    `open_channel` makes a channel of its name when there is something to send; `compose` writes a letter, whose delivery id and attempt are
-    set here. `is_round` says that this is a round of the watchdog, which alone tells of several incidents in one message.
+    `open_channel` makes a channel of its name when there is something to send; `compose` writes a letter, whose
+    delivery id and attempt are set here. `is_round` says that this is a round of the watchdog, which alone tells of
+    several incidents in one message.
     """
 
     lake: Lake
@@ -71,7 +73,9 @@ class Outbox:
         counts = DeliveryCounts()
         incidents = read_incidents(self.lake, workflow=self.workflow_name)
         for name, message in product(self.channels, MESSAGES):
-            batches, n_waiting = due_batches(incidents, message=message, channel=name, is_round=self.is_round, now=moment)
+            batches, n_waiting = due_batches(
+                incidents, message=message, channel=name, is_round=self.is_round, now=moment
+            )
             counts = replace(counts, waiting=counts.waiting + n_waiting)
             if not batches:
                 continue
@@ -88,7 +92,9 @@ class Outbox:
         except Exception as error:
             return _Unopened(error)
 
-    def _tell(self, batch: Sequence[Incident], channel: Channel, *, message: Message, name: str, now: datetime | None) -> bool | None:
+    def _tell(
+        self, batch: Sequence[Incident], channel: Channel, *, message: Message, name: str, now: datetime | None
+    ) -> bool | None:
         """Send one message; None if somebody else is at it."""
         before = batch[0].delivery(message, name)
         attempt = 1 + (before.attempts if before else 0)
@@ -102,7 +108,13 @@ class Outbox:
             channel.send(letter)
         except Exception as error:  # whatever a channel raises, the others are told, and this one later
             wait_seconds = int(min(MAX_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(attempt - 1, 10)))
-            log.warning("Nobody was told through %r at attempt %d; tried again in %d s: %s", name, attempt, wait_seconds, _cause(error))
+            log.warning(
+                "Nobody was told through %r at attempt %d; tried again in %d s: %s",
+                name,
+                attempt,
+                wait_seconds,
+                _cause(error),
+            )
             postpone_message(self.lake, batch, envelope, wait_seconds=wait_seconds, at=at)
             return False
         crash_point("alert.after_send")
@@ -129,7 +141,8 @@ def due_batches(
     incidents: Iterable[Incident], *, message: Message, channel: str, is_round: bool, now: datetime
 ) -> tuple[list[list[Incident]], int]:
     """
-    Say which messages to send now, each as the incidents that it tells of, and how many incidents are left to a later round.
+    Say which messages to send now, each as the incidents that it tells of, and how many incidents are left to a later
+    round.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""How a letter looks: plain text, and HTML that mail programs understand (tables, inline styles, no image, nothing from elsewhere)."""
+"""
+How a letter looks: plain text, and HTML that mail programs understand (tables, inline styles, no image, nothing from
+elsewhere).
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,19 @@ COUNT_NAMES = {
     "rows_refused": "break a rule",
     "rows_duplicate": "duplicates",
 }
-LINK_NAMES = {"run": "Open the run in Airflow", "quarantine": "Open the quarantine", "page": "Open the validation's page"}
+LINK_NAMES = {
+    "run": "Open the run in Airflow",
+    "quarantine": "Open the quarantine",
+    "page": "Open the validation's page",
+}
 # A storm of hundreds of incidents stays one page.
 MAX_LISTED = 100
 
 RED, GREEN = "#b42318", "#067647"
-_PAGE = "margin:0;padding:24px;background:#f2f4f7;font:15px/1.5 -apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#101828"
+_PAGE = (
+    "margin:0;padding:24px;background:#f2f4f7;font:15px/1.5 -apple-system,'Segoe "
+    "UI',Roboto,Helvetica,Arial,sans-serif;color:#101828"
+)
 _CARD = "max-width:680px;margin:0 auto;background:#ffffff;border:1px solid #e4e7ec;border-radius:8px"
 _CELL = "padding:3px 12px 3px 0;text-align:left;vertical-align:top;font-size:14px"
 _SMALL = "color:#475467;font-size:13px"
@@ -58,7 +68,16 @@ class Story:
 def write_text(subject: str, stories: Sequence[Story], *, is_recovery: bool) -> str:
     """Write a letter's plain text."""
     if len(stories) > 1:
-        return "\n".join([subject, "", *(f"- {_line(story)}" for story in stories[:MAX_LISTED]), *_more(stories), "", *_example(stories)])
+        return "\n".join(
+            [
+                subject,
+                "",
+                *(f"- {_line(story)}" for story in stories[:MAX_LISTED]),
+                *_more(stories),
+                "",
+                *_example(stories),
+            ]
+        )
     return "\n".join([subject, "", *_text_of(stories[0], is_recovery=is_recovery)]) + "\n"
 
 
@@ -68,7 +87,11 @@ def _text_of(story: Story, *, is_recovery: bool) -> list[str]:
         if story.reasons:
             lines += ["Most frequent reasons:", *(f"  {n:>8,}  {reason}" for reason, n in story.reasons), ""]
         for number, row in enumerate(story.samples, start=1):
-            lines += [f"Refused row {number} (values masked):", *(f"  {name}: {value}" for name, value in row.items()), ""]
+            lines += [
+                f"Refused row {number} (values masked):",
+                *(f"  {name}: {value}" for name, value in row.items()),
+                "",
+            ]
         lines += [f"What to do: {story.triage}", ""] if story.triage else []
     return [*lines, *(f"{LINK_NAMES.get(name, name)}: {url}" for name, url in story.links.items())]
 
@@ -113,7 +136,8 @@ def write_html(subject: str, stories: Sequence[Story], *, is_recovery: bool) -> 
     if len(stories) > 1:
         listed = "".join(f"<li>{escape(_line(story))}</li>" for story in stories[:MAX_LISTED])
         parts.append(
-            f'<ul style="margin:12px 24px;padding-left:20px">{listed}{"".join(f"<li>{more}</li>" for more in _more(stories))}</ul>'
+            '<ul style="margin:12px '
+            f'24px;padding-left:20px">{listed}{"".join(f"<li>{more}</li>" for more in _more(stories))}</ul>'
         )
         parts.append(f'<p style="margin:12px 24px 0;{_SMALL}">The first of them:</p>')
     parts.append(_html_of(stories[0], is_recovery=is_recovery))
@@ -142,7 +166,8 @@ def _html_of(story: Story, *, is_recovery: bool) -> str:
 
 def _html_facts(story: Story) -> str:
     rows = "".join(
-        f'<tr><th style="{_CELL};{_SMALL};font-weight:normal">{escape(name)}</th><td style="{_CELL}">{escape(value)}</td></tr>'
+        f'<tr><th style="{_CELL};{_SMALL};font-weight:normal">{escape(name)}</th><td '
+        f'style="{_CELL}">{escape(value)}</td></tr>'
         for name, value in _facts(story)
     )
     return f'<table style="border-collapse:collapse">{rows}</table>'
@@ -152,9 +177,13 @@ def _html_reasons(story: Story) -> str:
     if not story.reasons:
         return ""
     rows = "".join(
-        f'<tr><td style="{_CELL};text-align:right">{n:,}</td><td style="{_CELL}">{escape(reason)}</td></tr>' for reason, n in story.reasons
+        f'<tr><td style="{_CELL};text-align:right">{n:,}</td><td style="{_CELL}">{escape(reason)}</td></tr>'
+        for reason, n in story.reasons
     )
-    return f'<h2 style="margin:16px 0 4px;font-size:15px">Most frequent reasons</h2><table style="border-collapse:collapse">{rows}</table>'
+    return (
+        '<h2 style="margin:16px 0 4px;font-size:15px">Most frequent reasons</h2><table '
+        f'style="border-collapse:collapse">{rows}</table>'
+    )
 
 
 def _html_samples(story: Story) -> str:

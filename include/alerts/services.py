@@ -17,8 +17,8 @@ class ServiceChannel:
     """
     One or more services, each an Apprise URL.
 
-    The connection's extra holds them as Airflow's own Apprise provider reads them: `{"config": {"path": "slack://...", "tag": "ops"}}`, or
-    a list of such objects.
+    The connection's extra holds them as Airflow's own Apprise provider reads them: `{"config": {"path": "slack://...",
+    "tag": "ops"}}`, or a list of such objects.
     """
 
     settings: ChannelSettings
@@ -31,10 +31,15 @@ class ServiceChannel:
         with _silenced("apprise"):  # of a URL that it does not understand, it logs the whole, secrets included
             is_understood = all([services.add(url) for url in self._urls()])
         if not is_understood:
-            raise ChannelError(f"connection {self.settings.name!r} holds a URL that Apprise does not understand: see its list of services")
+            raise ChannelError(
+                f"connection {self.settings.name!r} holds a URL that Apprise does not understand: see its list of "
+                "services"
+            )
         kind = apprise.NotifyType.SUCCESS if letter.is_recovery else apprise.NotifyType.FAILURE
         # Apprise logs why, and answers False: it raises nothing.
-        if not services.notify(body=letter.text, title=letter.subject, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
+        if not services.notify(
+            body=letter.text, title=letter.subject, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
+        ):
             raise DeliveryError(f"a service of connection {self.settings.name!r} did not take the message")
 
     def _urls(self) -> list[str]:

@@ -1,7 +1,8 @@
 """
 Alerts to a web hook: one signed POST of JSON.
 
-The receiver recomputes HMAC-SHA256 of `<X-Updraft-Timestamp>.<body>` with the shared secret and compares it with `X-Updraft-Signature`.
+The receiver recomputes HMAC-SHA256 of `<X-Updraft-Timestamp>.<body>` with the shared secret and compares it with
+`X-Updraft-Signature`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class WebhookChannel:
     """
     An address that takes letters as JSON.
 
-    The connection's host is the whole address (`https://hooks.example.com/updraft`), or a host with port and the path as the schema; its
-    password is the secret of the signature.
+    The connection's host is the whole address (`https://hooks.example.com/updraft`), or a host with port and the
+    path as the schema; its password is the secret of the signature.
     """
 
     settings: ChannelSettings
@@ -47,13 +48,18 @@ class WebhookChannel:
                     allow_redirects=False,
                 )
         except requests.RequestException as error:
-            raise DeliveryError(f"web hook of connection {self.settings.name!r} did not answer: {type(error).__name__}") from None
+            raise DeliveryError(
+                f"web hook of connection {self.settings.name!r} did not answer: {type(error).__name__}"
+            ) from None
         if not 200 <= answer.status_code < 300:
             raise DeliveryError(f"web hook of connection {self.settings.name!r} answered {answer.status_code}")
 
     def _headers(self, letter: Letter, body: bytes) -> dict[str, str]:
         if not self.settings.password:
-            raise ChannelError(f"connection {self.settings.name!r} has no password: it is the secret that signs the web hook's messages")
+            raise ChannelError(
+                f"connection {self.settings.name!r} has no password: it is the secret that signs the web hook's "
+                "messages"
+            )
         timestamp = str(int(time.time()))
         return {
             "Content-Type": "application/json",
@@ -74,7 +80,9 @@ class WebhookChannel:
             port = f":{settings.port}" if settings.port else ""
             address = f"{protocol}://{settings.host}{port}/{'' if is_protocol else settings.schema.lstrip('/')}"
         if not urlsplit(address).hostname:
-            raise ChannelError(f"connection {settings.name!r} names no host: give the web hook's whole address as the host")
+            raise ChannelError(
+                f"connection {settings.name!r} names no host: give the web hook's whole address as the host"
+            )
         return address
 
 
@@ -87,7 +95,8 @@ def sign(body: bytes, *, timestamp: str, secret: str) -> str:
     body : bytes
         As it is sent.
     timestamp : str
-        Seconds since 1970. A receiver refuses one that is minutes away from its own clock, so that no old message can be played again.
+        Seconds since 1970. A receiver refuses one that is minutes away from its own clock, so that no old message can
+        be played again.
     secret : str
         What both sides know.
 

@@ -72,7 +72,9 @@ def predict(url: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, An
         With the endpoint's own reason, if it refuses.
 
     """
-    predictions: list[dict[str, Any]] = _ask("POST", f"{url}/invocations", json={"instances": list(records)})["predictions"]
+    predictions: list[dict[str, Any]] = _ask("POST", f"{url}/invocations", json={"instances": list(records)})[
+        "predictions"
+    ]
     return predictions
 
 
@@ -97,7 +99,9 @@ def _ask(method: str, url: str, **content: Any) -> Any:
         try:
             response = session.request(method, url, timeout=TIMEOUT_SECONDS, **content)
         except requests.RequestException as error:
-            raise AppError(f"the endpoint {url} does not answer ({type(error).__name__}): is it up? `make status` says") from None
+            raise AppError(
+                f"the endpoint {url} does not answer ({type(error).__name__}): is it up? `make status` says"
+            ) from None
         if response.ok:
             return response.json()
         try:

@@ -44,7 +44,9 @@ def main(workflow_name: str) -> None:
 def _show_form(served: Served, url: str, sample: dict[str, Any]) -> None:
     with st.form("row"):
         places = st.columns(2)
-        record = {field.name: _ask_for(field, sample.get(field.name), places[n % 2]) for n, field in enumerate(served.fields)}
+        record = {
+            field.name: _ask_for(field, sample.get(field.name), places[n % 2]) for n, field in enumerate(served.fields)
+        }
         is_asked = st.form_submit_button("Predict", type="primary")
     if not is_asked:
         return
@@ -57,7 +59,9 @@ def _show_form(served: Served, url: str, sample: dict[str, Any]) -> None:
     if label is None:
         st.metric("Prediction", f"{score:,.3f}")
     else:
-        st.metric("Prediction", "yes" if label else "no", f"probability {score:.1%}", delta_color="off", delta_arrow="off")
+        st.metric(
+            "Prediction", "yes" if label else "no", f"probability {score:.1%}", delta_color="off", delta_arrow="off"
+        )
     st.caption(f"by version {served.version}")
 
 
@@ -65,7 +69,9 @@ def _ask_for(field: Field, value: Any, place: Any) -> Any:
     """One input; left empty it is a missing value."""
     if field.kind == "boolean":
         options = [None, True, False]
-        return place.selectbox(field.name, options, index=options.index(value) if value in options else 0, format_func=_name_of)
+        return place.selectbox(
+            field.name, options, index=options.index(value) if value in options else 0, format_func=_name_of
+        )
     if field.kind in ("number", "integer"):
         step = 1 if field.kind == "integer" else None
         given = None if value is None else (int(value) if field.kind == "integer" else float(value))
@@ -123,7 +129,9 @@ def _show_card(settings: Settings, served: Served) -> None:
 def _sample(settings: Settings, workflow_name: str) -> dict[str, Any]:
     """What `make demo` left to begin with; nothing, if it did not run."""
     try:
-        sample: dict[str, Any] = json.loads((settings.home / f"sample_request.{workflow_name}.json").read_text(encoding="utf-8"))
+        sample: dict[str, Any] = json.loads(
+            (settings.home / f"sample_request.{workflow_name}.json").read_text(encoding="utf-8")
+        )
     except (OSError, ValueError):
         return {}
     return sample

@@ -37,8 +37,8 @@ class AwsAccess:
     """
     Keys and addresses. Without keys boto3 looks for its own: environment, profile, role of the machine.
 
-    `endpoint_urls` maps a service ('s3', 'sagemaker', 'sagemaker-runtime', 'cloudwatch') to another address than AWS's own, such as a
-    VPC endpoint's; the key '*' stands for all others.
+    `endpoint_urls` maps a service ('s3', 'sagemaker', 'sagemaker-runtime', 'cloudwatch') to another address than AWS's
+    own, such as a VPC endpoint's; the key '*' stands for all others.
     """
 
     access_key: str | None = field(default=None, repr=False)
@@ -82,13 +82,17 @@ def aws_errors(action: str) -> Iterator[None]:
         yield
     except aws.ClientError as error:
         kind = EndpointUnavailableError if code_of(error) in _PASSING else DeploymentError
-        remedy = "try again" if kind is EndpointUnavailableError else "see docs/deployment.md for the rights that it needs"
+        remedy = (
+            "try again" if kind is EndpointUnavailableError else "see docs/deployment.md for the rights that it needs"
+        )
         raise kind(f"AWS does not {action}: {code_of(error)}: {reason_of(error)} ({remedy})") from None
     except (aws.NoCredentialsError, aws.PartialCredentialsError):
         message = "name an Airflow connection of type 'aws' (conn_id), or give the workers a role"
         raise DeploymentError(f"there are no AWS credentials to {action}: {message}") from None
     except (aws.HTTPClientError, aws.ConnectionError) as error:
-        raise EndpointUnavailableError(f"AWS does not answer when asked to {action} ({type(error).__name__}): is it reachable?") from None
+        raise EndpointUnavailableError(
+            f"AWS does not answer when asked to {action} ({type(error).__name__}): is it reachable?"
+        ) from None
     except aws.BotoCoreError as error:
         raise DeploymentError(f"cannot {action}: {type(error).__name__}: {str(error)[:300]}") from None
 

@@ -61,7 +61,9 @@ class EndpointClient:
 
     def predict_staged(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Answer of the staged version to some rows."""
-        return self._ask("POST", "/invocations", content={"instances": list(rows)}, headers={"X-Updraft-Slot": "staged"})
+        return self._ask(
+            "POST", "/invocations", content={"instances": list(rows)}, headers={"X-Updraft-Slot": "staged"}
+        )
 
     def _ask(
         self,
@@ -96,7 +98,9 @@ class EndpointClient:
         except requests.JSONDecodeError:
             content = None
         if response.status_code != requests.codes.ok or not isinstance(content, dict):
-            raise DeploymentError(f"{self._said(method, path, response)}: see its log; is UPDRAFT_ENDPOINT_TOKEN the same there?")
+            raise DeploymentError(
+                f"{self._said(method, path, response)}: see its log; is UPDRAFT_ENDPOINT_TOKEN the same there?"
+            )
         return content
 
     def _said(self, method: str, path: str, response: requests.Response) -> str:

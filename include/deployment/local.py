@@ -1,4 +1,7 @@
-"""The target `LocalEndpoint`: a serving process that holds two versions, and that follows the promotion ledger by itself."""
+"""
+The target `LocalEndpoint`: a serving process that holds two versions, and that follows the promotion
+ledger by itself.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class LocalTarget:
         return self.client.predict_staged(rows)
 
     def shift(self, release: Release, canary: Canary) -> CanaryReport | None:
-        """Let the endpoint run a canary, and look on until it is over: the endpoint itself withdraws what misbehaves."""
+        """
+        Let the endpoint run a canary, and look on until it is over: the endpoint itself withdraws what
+        misbehaves.
+        """
         if self.served_version() in (None, release.version):
             return None
         self.client.stage(release.version)  # an endpoint that was restarted since has forgotten it
@@ -62,11 +68,14 @@ class LocalTarget:
             if found["state"] == "failed":
                 self.client.unstage()
                 raise CanaryError(
-                    f"version {release.version} was withdrawn from {self.name} after {found['requests']} answers: {found['reason']}. "
+                    f"version {release.version} was withdrawn from {self.name} after {found['requests']} answers: "
+                    f"{found['reason']}. "
                     "The champion answers everything again"
                 )
             time.sleep(self.poll_seconds)
-        raise CanaryError(f"the canary of version {release.version} at {self.name} was ended by somebody else: deploy it again")
+        raise CanaryError(
+            f"the canary of version {release.version} at {self.name} was ended by somebody else: deploy it again"
+        )
 
     def finalise(self, release: Release) -> None:
         """Switch to the champion of the ledger; the endpoint asks the ledger whether it is."""
@@ -78,7 +87,9 @@ class LocalTarget:
         self.client.switch(release.version)
         served = self.served_version()
         if served != release.version:
-            raise DeploymentError(f"the endpoint {self.name} was told to serve version {release.version}, but serves {served}")
+            raise DeploymentError(
+                f"the endpoint {self.name} was told to serve version {release.version}, but serves {served}"
+            )
 
     def drop(self, release: Release, champion: Release | None) -> None:
         """Empty the staged slot, and end its canary."""

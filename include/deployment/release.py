@@ -85,7 +85,9 @@ def check_answer(answer: Mapping[str, Any], expected: Sequence[float], *, versio
     scores = [_score_of(prediction) for prediction in predictions]
     difference = max(abs(score - offline) for score, offline in zip(scores, expected, strict=True))
     if difference > TOLERANCE:
-        raise SmokeTestError(f"served scores differ from the offline ones by up to {difference:.3g}, {TOLERANCE:g} is allowed")
+        raise SmokeTestError(
+            f"served scores differ from the offline ones by up to {difference:.3g}, {TOLERANCE:g} is allowed"
+        )
     return difference
 
 

@@ -1,9 +1,10 @@
 """
-Bring a version into production: verify its evidence, stage it, smoke-test it, try it on a share of the traffic, promote it, and let it
-answer everything. Each step may be run again, on every target alike (`deployment.target`).
+Bring a version into production: verify its evidence, stage it, smoke-test it, try it on a share of the traffic, promote
+it, and let it answer everything. Each step may be run again, on every target alike (`deployment.target`).
 
-The promotion ledger's commit is the point of no return: before it, whatever fails leaves ledger, alias and endpoints with the old champion;
-after it, the endpoints follow. An endpoint that will not follow is rolled back, in the ledger too.
+The promotion ledger's commit is the point of no return: before it, whatever fails leaves ledger, alias and endpoints
+with the old champion; after it, the endpoints follow. An endpoint that will not follow is rolled back, in the ledger
+too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _MAX_ROW_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeReport:
-    """Golden rows asked of the staged version: how many, how far the served scores lie from the offline ones, how long it took."""
+    """
+    Golden rows asked of the staged version: how many, how far the served scores lie from the offline ones, how long it
+    took.
+    """
 
     version: str
     n_rows: int
@@ -62,18 +66,19 @@ def verify_evidence(
     decided_by: str = "deployment",
 ) -> Verified:
     """
-    Check that a version may be deployed now. With `allow_backfilled` a backfilled one passes here, and waits for a person's approval.
+    Check that a version may be deployed now. With `allow_backfilled` a backfilled one passes here, and waits for a
+    person's approval.
 
-    If another version has become champion since the decision, this one is judged again, against that one and on the same rows; that
-    decision is recorded too.
+    If another version has become champion since the decision, this one is judged again, against that one and on the
+    same rows; that decision is recorded too.
 
     Raises
     ------
     EvidenceError, TamperedModelError
         As `registry.evidence.require_evidence`.
     StalePromotionError
-        If the version is backfilled, was champion before, or is refused beside today's champion. Not if it is the champion: then the rest
-        is completed.
+        If the version is backfilled, was champion before, or is refused beside today's champion. Not if it is the
+        champion: then the rest is completed.
 
     """
     decision = require_evidence(workflow, version, lake=lake, registry=registry)
@@ -81,7 +86,11 @@ def verify_evidence(
     if champion is not None and champion.model_version == version:
         return Verified(decision=decision, approval_reason="")
     may_ship = allow_backfilled or backfilled_reason(decision, champion) is None
-    if may_ship and decision.champion_version != version_of(champion) and not promotions_of(lake, workflow.name, version):
+    if (
+        may_ship
+        and decision.champion_version != version_of(champion)
+        and not promotions_of(lake, workflow.name, version)
+    ):
         decision = judge_again(workflow, decision, lake=lake, registry=registry, decided_by=decided_by)
     require_current(decision, lake=lake, is_allowed=allow_backfilled)
     return Verified(decision=decision, approval_reason=backfilled_reason(decision, champion) or "")
@@ -112,7 +121,8 @@ def smoke_test(workflow: Workflow, version: str, *, registry: Registry, targets:
     Raises
     ------
     SmokeTestError
-        If an answer differs, lacks its shape, or is slow. The staged version is dropped; the champion answered all the while.
+        If an answer differs, lacks its shape, or is slow. The staged version is dropped; the champion answered all the
+        while.
     EndpointUnavailableError
         If a target does not answer.
 
@@ -140,8 +150,8 @@ def shift_traffic(
     """
     Let a version answer a share of the traffic, if the workflow declares a canary; one target after the other.
 
-    Real requests are answered by it, so the evidence is asked for once more; and of a backfilled version the approval, as when it is
-    promoted.
+    Real requests are answered by it, so the evidence is asked for once more; and of a backfilled version the approval,
+    as when it is promoted.
 
     Raises
     ------
@@ -193,14 +203,18 @@ def promote_version(  # noqa: PLR0913 - what, where, by whom
     EvidenceError, TamperedModelError, StalePromotionError
         As `registry.promotion.promote`; the ledger was not changed, and the version was dropped.
     EndpointUnavailableError
-        If an endpoint does not answer: run again. The promotion stands; the endpoint follows the ledger when it is back.
+        If an endpoint does not answer: run again. The promotion stands; the endpoint follows the ledger when it is
+        back.
     DeploymentError
-        If an endpoint does not switch: ledger, alias and endpoints were rolled back to the version before, if there is one.
+        If an endpoint does not switch: ledger, alias and endpoints were rolled back to the version before, if there is
+        one.
 
     """
     where = ", ".join(target.name for target in targets)
     try:
-        record = promote(workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, override=override)
+        record = promote(
+            workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, override=override
+        )
     except RegistryError as error:
         if not error.is_retryable:
             _withdraw(workflow, version, lake=lake, registry=registry, targets=targets)
@@ -215,7 +229,9 @@ def promote_version(  # noqa: PLR0913 - what, where, by whom
         raise
     except DeploymentError as error:
         undone = _undo(workflow, record, lake=lake, registry=registry, targets=targets)
-        raise DeploymentError(f"version {version} of {workflow.name!r} was promoted, but does not serve: {error}. {undone}") from error
+        raise DeploymentError(
+            f"version {version} of {workflow.name!r} was promoted, but does not serve: {error}. {undone}"
+        ) from error
     return record
 
 
@@ -230,7 +246,8 @@ def roll_back_version(  # noqa: PLR0913 - what, where, by whom
     to_version: str | None = None,
 ) -> PromotionRecord:
     """
-    Withdraw the champion `version`, in ledger, registry and endpoints; `to_version`, or the one that it replaced, answers again.
+    Withdraw the champion `version`, in ledger, registry and endpoints; `to_version`, or the one that it replaced,
+    answers again.
 
     Raises
     ------
@@ -241,7 +258,9 @@ def roll_back_version(  # noqa: PLR0913 - what, where, by whom
 
     """
     where = ", ".join(target.name for target in targets)
-    record = roll_back(workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, to_version=to_version)
+    record = roll_back(
+        workflow, version, lake=lake, registry=registry, target=where, decided_by=decided_by, to_version=to_version
+    )
     crash_point("rollout.before_roll_back")
     with open_release(registry, workflow.name, record.model_version) as release:
         for target in targets:
@@ -256,7 +275,9 @@ def _test_target(target: Target, release: Release) -> tuple[float, float]:
         differences = []
         for start in range(0, len(golden.rows), _BATCH_ROWS):
             part = slice(start, start + _BATCH_ROWS)
-            differences.append(check_answer(target.ask_staged(release, golden.rows[part]), golden.predictions[part], version=version))
+            differences.append(
+                check_answer(target.ask_staged(release, golden.rows[part]), golden.predictions[part], version=version)
+            )
         seconds = []
         for row, expected in list(zip(golden.rows, golden.predictions, strict=True))[:_SINGLE_ROWS]:
             started = time.monotonic()
@@ -269,7 +290,8 @@ def _test_target(target: Target, release: Release) -> tuple[float, float]:
     except DeploymentError as error:
         target.drop(release, None)
         raise SmokeTestError(
-            f"version {version} fails its smoke test at {target.name}: {error}. It was dropped, the champion goes on answering"
+            f"version {version} fails its smoke test at {target.name}: {error}. It was dropped, the champion goes on "
+            "answering"
         ) from None
     return max(differences), max(seconds) * 1000
 
@@ -295,14 +317,22 @@ def _drop(release: Release, champion: str, *, registry: Registry, targets: Seque
                 _LOG.error("version %s is not quite withdrawn from %s: %s", release.version, target.name, error)
 
 
-def _undo(workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: Registry, targets: Sequence[Target]) -> str:
+def _undo(
+    workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: Registry, targets: Sequence[Target]
+) -> str:
     """Roll back ledger, alias and endpoints after a switch that failed; returns how far that went, in a sentence."""
     reason = f"{record.decided_by}: an endpoint did not switch"
     try:
-        back = roll_back(workflow, record.model_version, lake=lake, registry=registry, target=record.target, decided_by=reason)
+        back = roll_back(
+            workflow, record.model_version, lake=lake, registry=registry, target=record.target, decided_by=reason
+        )
     except RegistryError as error:
-        _LOG.error("version %s stays champion in the ledger, for it cannot be rolled back: %s", record.model_version, error)
-        return "It stays champion in the ledger, for there is none to go back to: mend the endpoint, it follows the ledger"
+        _LOG.error(
+            "version %s stays champion in the ledger, for it cannot be rolled back: %s", record.model_version, error
+        )
+        return (
+            "It stays champion in the ledger, for there is none to go back to: mend the endpoint, it follows the ledger"
+        )
     failures = []
     with open_release(registry, workflow.name, back.model_version) as release:
         for target in targets:
@@ -312,4 +342,6 @@ def _undo(workflow: Workflow, record: PromotionRecord, *, lake: Lake, registry: 
                 failures.append(str(error))
     for failure in failures:
         _LOG.error("an endpoint does not follow the roll-back yet: %s", failure)
-    return f"Ledger and alias were rolled back to version {back.model_version}" + (", not yet every endpoint" if failures else "")
+    return f"Ledger and alias were rolled back to version {back.model_version}" + (
+        ", not yet every endpoint" if failures else ""
+    )

@@ -1,9 +1,10 @@
 """
 The target `SageMakerEndpoint`.
 
-A version is staged as an endpoint of its own, which nobody but the smoke test asks. Then the endpoint that users ask is updated: SageMaker
-starts the new instances beside the old ones (blue/green), gives them the canary's share, and goes back by itself when an alarm is raised:
-by errors or latency of anybody's requests, by an alarm of yours, or by this module, which sends golden rows meanwhile and compares.
+A version is staged as an endpoint of its own, which nobody but the smoke test asks. Then the endpoint that users ask is
+updated: SageMaker starts the new instances beside the old ones (blue/green), gives them the canary's share, and goes
+back by itself when an alarm is raised: by errors or latency of anybody's requests, by an alarm of yours, or by this
+module, which sends golden rows meanwhile and compares.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _LOG = logging.getLogger(__name__)
 _PROBE_ROWS = 5
 _PROBE_SECONDS = 2.0  # a slow version must not keep us from seeing what SageMaker does about it
 _PROBES_A_POLL = 20  # at the least share of 1 %, a fifth of the polls meets the new version
-_TERMINATION_SECONDS = 60  # the old instances stay so long after the last step, and are gone back to if an alarm is raised
+# the old instances stay so long after the last step, and are gone back to if an alarm is raised
+_TERMINATION_SECONDS = 60
 _MIN_EXECUTION_SECONDS, _MAX_EXECUTION_SECONDS = 600, 28_800
 
 
@@ -58,7 +60,10 @@ class SageMakerTarget:
         return f"sagemaker:{self.declared.region}/{self.declared.endpoint_name}"
 
     def served_version(self) -> str | None:
-        """Version in the environment of the model that the endpoint's configuration names; None if there is no endpoint."""
+        """
+        Version in the environment of the model that the endpoint's configuration names; None if there is
+        no endpoint.
+        """
         found = self.resources.describe(self.declared.endpoint_name)
         if found is None:
             return None
@@ -83,7 +88,8 @@ class SageMakerTarget:
             reason = "it was deleted meanwhile" if found is None else _state_of(found)
             self.resources.remove_others(keep=None if serving is None else serving["EndpointConfigName"])
             raise DeploymentError(
-                f"version {release.version} does not start on SageMaker ({reason}): see the container's log. It was removed"
+                f"version {release.version} does not start on SageMaker ({reason}): see the container's log. It was "
+                "removed"
             )
 
     def ask_staged(self, release: Release, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -103,7 +109,10 @@ class SageMakerTarget:
         return CanaryReport(target=self.name, n_requests=watch.n_answers, distance=watch.distance)
 
     def finalise(self, release: Release) -> None:
-        """Create or update the endpoint, unless it serves the version already; compare golden rows; remove all that is not needed."""
+        """
+        Create or update the endpoint, unless it serves the version already; compare golden rows; remove all that is not
+        needed.
+        """
         config = self._ensure(release)
         serving = self._settled()
         if serving is None:
@@ -115,7 +124,11 @@ class SageMakerTarget:
         crash_point("sagemaker.before_verification")
         rows = release.golden.rows[:_PROBE_ROWS]
         try:
-            check_answer(self._invoke(self.declared.endpoint_name, rows), release.golden.predictions[:_PROBE_ROWS], version=release.version)
+            check_answer(
+                self._invoke(self.declared.endpoint_name, rows),
+                release.golden.predictions[:_PROBE_ROWS],
+                version=release.version,
+            )
         except SmokeTestError as error:
             raise DeploymentError(f"{self.name} was told to serve version {release.version}, but: {error}") from None
         crash_point("sagemaker.before_removal")
@@ -139,7 +152,8 @@ class SageMakerTarget:
         found = self.resources.wait(self.declared.endpoint_name, seconds=self._seconds)
         if found is not None and found["EndpointStatus"] in BROKEN:
             raise DeploymentError(
-                f"SageMaker's endpoint {self.declared.endpoint_name} is broken ({_state_of(found)}): nothing is deployed to it until "
+                f"SageMaker's endpoint {self.declared.endpoint_name} is broken ({_state_of(found)}): nothing is "
+                "deployed to it until "
                 "somebody has mended or deleted it, see docs/deployment.md"
             )
         return found
@@ -156,7 +170,9 @@ class SageMakerTarget:
             deployment = _deployment(self.declared, canary, alarms=self.resources.ensure_alarms() if canary else [])
             crash_point("sagemaker.before_update")
             with aws_errors(f"update endpoint {self.declared.endpoint_name}"):
-                client.update_endpoint(EndpointName=self.declared.endpoint_name, EndpointConfigName=config, DeploymentConfig=deployment)
+                client.update_endpoint(
+                    EndpointName=self.declared.endpoint_name, EndpointConfigName=config, DeploymentConfig=deployment
+                )
             crash_point("sagemaker.after_update")
 
         def look() -> None:
@@ -171,15 +187,21 @@ class SageMakerTarget:
         found = self.resources.wait(self.declared.endpoint_name, seconds=self._seconds)
         if found is None or found["EndpointStatus"] in BROKEN:
             self._settled()
-            raise DeploymentError(f"SageMaker's endpoint {self.declared.endpoint_name} was deleted meanwhile: deploy again")
+            raise DeploymentError(
+                f"SageMaker's endpoint {self.declared.endpoint_name} was deleted meanwhile: deploy again"
+            )
         if found["EndpointConfigName"] != config:
             reason = fault or found.get("FailureReason") or "SageMaker gives no reason"
             raise CanaryError(
-                f"version {release.version} was withdrawn from {self.name}: {reason}. SageMaker went back, the champion answers everything"
+                f"version {release.version} was withdrawn from {self.name}: {reason}. SageMaker went back, the "
+                "champion answers everything"
             )
 
     def _probe(self, watch: _Watch) -> None:
-        """Send golden rows as users do; what the new version answers must be the offline scores, and like the champion's."""
+        """
+        Send golden rows as users do; what the new version answers must be the offline scores, and like
+        the champion's.
+        """
         started = time.monotonic()
         for _ in range(_PROBES_A_POLL):
             if watch.fault or time.monotonic() - started > _PROBE_SECONDS:
@@ -209,7 +231,9 @@ class SageMakerTarget:
             except ClientError as error:
                 if code_of(error) == "ModelError":
                     status = error.response.get("OriginalStatusCode")
-                    raise SmokeTestError(f"the model's container answers with {status}, not with predictions: see its log") from None
+                    raise SmokeTestError(
+                        f"the model's container answers with {status}, not with predictions: see its log"
+                    ) from None
                 raise
             content = answer["Body"].read()
         try:
@@ -248,7 +272,11 @@ class _Watch:
         else:
             # The champion's. That it may answer in a form of its own is not the new version's fault.
             predictions = answer.get("predictions")
-            scores = [row.get("score") for row in predictions if isinstance(row, dict)] if isinstance(predictions, list) else []
+            scores = (
+                [row.get("score") for row in predictions if isinstance(row, dict)]
+                if isinstance(predictions, list)
+                else []
+            )
             self.champion[part.start] = [float(score) for score in scores if isinstance(score, int | float)]
         if self.n_answers:
             # It answers as it did offline: so what it says of all those rows is known.
@@ -256,7 +284,8 @@ class _Watch:
             self.distance = score_distance(ours, [score for scores in self.champion.values() for score in scores])
         if self.distance is not None and self.distance > self.max_distance:
             raise CanaryError(
-                f"its scores are distributed otherwise than the champion's on the same rows: distance {self.distance:.2f}, "
+                "its scores are distributed otherwise than the champion's on the same rows: distance "
+                f"{self.distance:.2f}, "
                 f"{self.max_distance:g} is allowed"
             )
 

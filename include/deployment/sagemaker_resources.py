@@ -7,8 +7,8 @@ What a deployment makes on SageMaker and CloudWatch, each created if absent and 
 | model, endpoint configuration, and the endpoint of the smoke test | `<endpoint_name>-v<version>-<12 of a digest>` |
 | alarms of a canary | `<endpoint_name>-updraft-errors`, `-latency`, `-answers` |
 
-The digest is taken of the model's digest and of all that is declared, so that a name always means the same thing: whoever finds one
-in its place goes on with it, and a killed task that is run again makes nothing twice.
+The digest is taken of the model's digest and of all that is declared, so that a name always means the same thing:
+whoever finds one in its place goes on with it, and a killed task that is run again makes nothing twice.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Resources:
         )
         same = {key: found.get("PrimaryContainer", {}).get(key) for key in container}
         if same != container or found.get("ExecutionRoleArn") != self.declared.role_arn:
-            raise DeploymentError(f"SageMaker's model {name} is not what Updraft makes under this name: remove it and deploy again")
+            raise DeploymentError(
+                f"SageMaker's model {name} is not what Updraft makes under this name: remove it and deploy again"
+            )
         return name
 
     def ensure_config(self, release: Release) -> str:
@@ -105,12 +107,16 @@ class Resources:
             f"create endpoint configuration {name}",
             lambda: client.describe_endpoint_config(EndpointConfigName=name),
             lambda: client.create_endpoint_config(
-                EndpointConfigName=name, ProductionVariants=[{**variant, "InitialVariantWeight": 1.0}], Tags=_tags(release)
+                EndpointConfigName=name,
+                ProductionVariants=[{**variant, "InitialVariantWeight": 1.0}],
+                Tags=_tags(release),
             ),
         )
         variants = [{key: found_variant.get(key) for key in variant} for found_variant in found["ProductionVariants"]]
         if variants != [variant]:
-            raise DeploymentError(f"SageMaker's endpoint configuration {name} is not what Updraft makes: remove it and deploy again")
+            raise DeploymentError(
+                f"SageMaker's endpoint configuration {name} is not what Updraft makes: remove it and deploy again"
+            )
         return name
 
     def describe(self, endpoint: str) -> Mapping[str, Any] | None:
@@ -127,7 +133,9 @@ class Resources:
             lambda: client.create_endpoint(EndpointName=endpoint, EndpointConfigName=config),
         )
 
-    def wait(self, endpoint: str, *, seconds: float, on_poll: Callable[[], None] | None = None) -> Mapping[str, Any] | None:
+    def wait(
+        self, endpoint: str, *, seconds: float, on_poll: Callable[[], None] | None = None
+    ) -> Mapping[str, Any] | None:
         """
         Wait until an endpoint is no longer about to change; None, if it is gone then.
 
@@ -144,7 +152,8 @@ class Resources:
                 return found
             if time.monotonic() >= give_up_at:
                 raise EndpointUnavailableError(
-                    f"SageMaker's endpoint {endpoint} is still {found['EndpointStatus']} after {seconds:.0f} s: look at its events, "
+                    f"SageMaker's endpoint {endpoint} is still {found['EndpointStatus']} after {seconds:.0f} s: look "
+                    "at its events, "
                     "try again"
                 )
             if on_poll is not None:
@@ -174,18 +183,35 @@ class Resources:
         return f"{self.declared.endpoint_name}-updraft-{which}"
 
     def ensure_alarms(self) -> list[str]:
-        """Create the alarms that roll a canary back: errors, latency, and one that the deployment itself trips; their names."""
+        """
+        Create the alarms that roll a canary back: errors, latency, and one that the deployment itself trips; their
+        names.
+        """
         cloudwatch = self.client("cloudwatch")
         dimensions = [
             {"Name": "EndpointName", "Value": self.declared.endpoint_name},
             {"Name": "VariantName", "Value": VARIANT},
         ]
         # ModelLatency is in microseconds.
-        latency = {"MetricName": "ModelLatency", "Statistic": "Average", "Threshold": self.declared.max_latency_ms * 1000.0}
+        latency = {
+            "MetricName": "ModelLatency",
+            "Statistic": "Average",
+            "Threshold": self.declared.max_latency_ms * 1000.0,
+        }
         metrics: dict[str, dict[str, Any]] = {
-            "errors": {"Namespace": "AWS/SageMaker", "MetricName": "Invocation5XXErrors", "Statistic": "Sum", "Threshold": 0.0},
+            "errors": {
+                "Namespace": "AWS/SageMaker",
+                "MetricName": "Invocation5XXErrors",
+                "Statistic": "Sum",
+                "Threshold": 0.0,
+            },
             "latency": {"Namespace": "AWS/SageMaker", **latency},
-            "answers": {"Namespace": "Updraft", "MetricName": "UnexpectedAnswers", "Statistic": "Sum", "Threshold": 0.0},
+            "answers": {
+                "Namespace": "Updraft",
+                "MetricName": "UnexpectedAnswers",
+                "Statistic": "Sum",
+                "Threshold": 0.0,
+            },
         }
         with aws_errors("create the canary's alarms"):
             for which in ALARMS:
@@ -198,25 +224,37 @@ class Resources:
                     TreatMissingData="notBreaching",
                     **metrics[which],
                 )
-            cloudwatch.set_alarm_state(AlarmName=self.alarm("answers"), StateValue="OK", StateReason="a deployment starts")
+            cloudwatch.set_alarm_state(
+                AlarmName=self.alarm("answers"), StateValue="OK", StateReason="a deployment starts"
+            )
         return [self.alarm(which) for which in ALARMS]
 
     def trip(self, reason: str) -> None:
         """Raise the alarm that makes SageMaker roll a canary back."""
         with aws_errors("raise the canary's alarm"):
-            self.client("cloudwatch").set_alarm_state(AlarmName=self.alarm("answers"), StateValue="ALARM", StateReason=reason[:1000])
+            self.client("cloudwatch").set_alarm_state(
+                AlarmName=self.alarm("answers"), StateValue="ALARM", StateReason=reason[:1000]
+            )
 
     def _names(self, operation: str, items: str, key: str) -> Iterator[str]:
         """Names of what belongs to a version of this very endpoint: SageMaker's own filter takes more."""
         pattern = version_pattern(self.declared.endpoint_name)
         with aws_errors(operation.replace("_", " ")):
-            pages = self.client("sagemaker").get_paginator(operation).paginate(NameContains=f"{self.declared.endpoint_name}-v")
+            pages = (
+                self.client("sagemaker")
+                .get_paginator(operation)
+                .paginate(NameContains=f"{self.declared.endpoint_name}-v")
+            )
             names = [item[key] for page in pages for item in page[items]]
         yield from sorted(name for name in names if pattern.fullmatch(name))
 
 
 def _tags(release: Release) -> list[dict[str, str]]:
-    tags = {"updraft:workflow": release.workflow, "updraft:version": release.version, "updraft:model_digest": release.model_digest}
+    tags = {
+        "updraft:workflow": release.workflow,
+        "updraft:version": release.version,
+        "updraft:model_digest": release.model_digest,
+    }
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -262,4 +300,6 @@ def _delete(action: str, delete: Callable[[], Any]) -> None:
 def _says(error: Any, words: tuple[str, ...]) -> bool:
     # SageMaker has no codes of its own for "not there" and "there already": both are a ValidationException.
     reason = reason_of(error).lower()
-    return code_of(error) in ("ValidationException", "ResourceNotFound", "ResourceInUse") and any(word in reason for word in words)
+    return code_of(error) in ("ValidationException", "ResourceNotFound", "ResourceInUse") and any(
+        word in reason for word in words
+    )

@@ -1,9 +1,11 @@
 """
-The contract of a deployment's target. One suite of tests holds every target to it: `tests/deployment/test_conformance.py`.
+The contract of a deployment's target. One suite of tests holds every target to it:
+`tests/deployment/test_conformance.py`.
 
-A deployment asks, in this order: `stage`, `ask_staged` (the smoke test), `shift` (the canary), then `finalise` once the ledger names the
-version; or `drop`, at any moment before, which leaves the champion answering as if nothing had been tried. Each may be repeated, and
-takes up what a killed try has left: what a target creates elsewhere is named after the model's digest, so that nothing is made twice.
+A deployment asks, in this order: `stage`, `ask_staged` (the smoke test), `shift` (the canary), then `finalise` once the
+ledger names the version; or `drop`, at any moment before, which leaves the champion answering as if nothing had been
+tried. Each may be repeated, and takes up what a killed try has left: what a target creates elsewhere is named after the
+model's digest, so that nothing is made twice.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ class Target(Protocol):
 
     def finalise(self, release: Release) -> None:
         """
-        Let the version that the ledger names answer everything, see that it does, and remove what earlier versions have left.
+        Let the version that the ledger names answer everything, see that it does, and remove what earlier versions have
+        left.
 
         Raises
         ------

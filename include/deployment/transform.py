@@ -1,7 +1,8 @@
 """
 Batch transform: predictions for files on S3, by a SageMaker job that starts a version's container, and ends it.
 
-The job's name follows from the version and the places, so that a task that is run again finds its job instead of paying for a second.
+The job's name follows from the version and the places, so that a task that is run again finds its job instead of paying
+for a second.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def transform_batch(  # noqa: PLR0913 - what, from where, to where
     release : Release
         The version.
     input_uri, output_uri : str
-        `s3://bucket/prefix` of files that are bodies of `POST /invocations`: at most 1 MiB and 1,000 rows each; and of the answers.
+        `s3://bucket/prefix` of files that are bodies of `POST /invocations`: at most 1 MiB and 1,000 rows each; and of
+        the answers.
     content_type : str
         What the files hold.
     poll_seconds : float
@@ -93,7 +95,9 @@ def transform_batch(  # noqa: PLR0913 - what, from where, to where
     crash_point("transform.before_job")
     _create(lambda: client.create_transform_job(**job), name)
     crash_point("transform.after_job")
-    return _wait(describe, name, output_uri=output_uri, seconds=declared.ready_timeout.total_seconds(), poll_seconds=poll_seconds)
+    return _wait(
+        describe, name, output_uri=output_uri, seconds=declared.ready_timeout.total_seconds(), poll_seconds=poll_seconds
+    )
 
 
 def _create(create: Callable[[], Any], name: str) -> None:
@@ -108,7 +112,9 @@ def _create(create: Callable[[], Any], name: str) -> None:
                 raise
 
 
-def _wait(describe: Callable[[], Mapping[str, Any]], name: str, *, output_uri: str, seconds: float, poll_seconds: float) -> TransformReport:
+def _wait(
+    describe: Callable[[], Mapping[str, Any]], name: str, *, output_uri: str, seconds: float, poll_seconds: float
+) -> TransformReport:
     give_up_at = time.monotonic() + seconds
     while True:
         with aws_errors(f"describe transform job {name}"):
@@ -118,9 +124,12 @@ def _wait(describe: Callable[[], Mapping[str, Any]], name: str, *, output_uri: s
         if found["TransformJobStatus"] in ("Failed", "Stopped"):
             reason = found.get("FailureReason") or "no reason given"
             raise DeploymentError(
-                f"transform job {name} is {found['TransformJobStatus']}: {reason}. SageMaker gives a name once: mend the cause, and name "
+                f"transform job {name} is {found['TransformJobStatus']}: {reason}. SageMaker gives a name once: mend "
+                "the cause, and name "
                 "another output_uri"
             )
         if time.monotonic() >= give_up_at:
-            raise EndpointUnavailableError(f"transform job {name} is still {found['TransformJobStatus']} after {seconds:.0f} s: run again")
+            raise EndpointUnavailableError(
+                f"transform job {name} is still {found['TransformJobStatus']} after {seconds:.0f} s: run again"
+            )
         time.sleep(poll_seconds)

@@ -1,4 +1,7 @@
-"""What a candidate must reach by itself, whatever the champion does: declared minima, better than naive, calibration, latency, size."""
+"""
+What a candidate must reach by itself, whatever the champion does: declared minima, better than naive, calibration,
+latency, size.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +45,24 @@ def _check_minimum(metric: str, bound: float, evidence: GateEvidence) -> Check:
 def _check_naive(evidence: GateEvidence, gate: Gate) -> Check:
     alpha, metric = gate.against_champion.alpha, judged_metrics(evidence, gate)[0]
     test = PairedTest(random_state=evidence.random_state, alpha=alpha, blocks=evidence.blocks())
-    d = compare_models(evidence.task, [metric], evidence.y_true, (evidence.candidate, evidence.naive), test=test)[metric]
+    d = compare_models(evidence.task, [metric], evidence.y_true, (evidence.candidate, evidence.naive), test=test)[
+        metric
+    ]
     facts = {"observed": d.interval.value, "bound": 0.0}
     if d.interval.reason:
-        return failed("naive", "HOLD", f"the candidate cannot be compared with the naive baseline: {d.interval.reason}", **facts)
+        return failed(
+            "naive", "HOLD", f"the candidate cannot be compared with the naive baseline: {d.interval.reason}", **facts
+        )
     text = f"{d.metric} {d.value_a:.4f} against the naive baseline's {d.value_b:.4f}, better by {d}"
     if not d.interval.value > 0:
         return failed("naive", "REJECT", f"the candidate is no better than the naive baseline: {text}", **facts)
     if not d.p_better <= alpha:
-        return failed("naive", "HOLD", f"better than the naive baseline perhaps by chance alone: {text}, p = {d.p_better:.3f}", **facts)
+        return failed(
+            "naive",
+            "HOLD",
+            f"better than the naive baseline perhaps by chance alone: {text}, p = {d.p_better:.3f}",
+            **facts,
+        )
     return passed("naive", f"better than the naive baseline: {text}", **facts)
 
 

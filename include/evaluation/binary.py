@@ -33,8 +33,8 @@ class ScoredRows:
     """
     Labels and scores of n rows, checked and sorted by score, highest first.
 
-    `order` sorts the caller's rows; `group_ends` are the last positions of each run of equal scores; `terms` (n, 5) are what is summed:
-    positive, predicted positive, both, log loss, squared error.
+    `order` sorts the caller's rows; `group_ends` are the last positions of each run of equal scores; `terms` (n, 5) are
+    what is summed: positive, predicted positive, both, log loss, squared error.
     """
 
     order: npt.NDArray[np.intp]
@@ -54,7 +54,10 @@ class ScoredRows:
         return int(self.y.sum())
 
     def weighted(self, weights: FloatArray, metrics: Sequence[str]) -> dict[str, FloatArray]:
-        """Score under each row of weights (see `Scored`): nan where a resample has one class only and the metric needs two."""
+        """
+        Score under each row of weights (see `Scored`): nan where a resample has one class only and the metric needs
+        two.
+        """
         require_known(metrics, self.task)
         w = weights[:, self.order]
         n = w.sum(axis=1)
@@ -72,12 +75,18 @@ class ScoredRows:
             values["average_precision"] = self._average_precision(w)
         if "roc_auc" in metrics:
             values["roc_auc"] = rank_auc(self.y, w, self.group_ends)
-        return {name: np.where(has_both, values[name], np.nan) if name in NEEDS_BOTH_CLASSES else values[name] for name in metrics}
+        return {
+            name: np.where(has_both, values[name], np.nan) if name in NEEDS_BOTH_CLASSES else values[name]
+            for name in metrics
+        }
 
     def why_undefined(self, metric: str) -> str:
         """Say why a metric has no value on these rows; empty if it has one."""
         if metric in NEEDS_BOTH_CLASSES and self.n_positives in {0, self.n_rows}:
-            return f"all {self.n_rows} rows are {'positive' if self.n_positives else 'negative'}: {metric} needs both classes"
+            return (
+                f"all {self.n_rows} rows are {'positive' if self.n_positives else 'negative'}: {metric} needs both "
+                "classes"
+            )
         return ""
 
     def _average_precision(self, w: FloatArray) -> FloatArray:

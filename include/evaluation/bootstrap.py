@@ -1,7 +1,8 @@
 """
 How sure a score is: percentile intervals over resampled rows.
 
-Method: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; the resamples are counts (`resampling`).
+Method: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; the resamples are counts
+(`resampling`).
 """
 
 from __future__ import annotations
@@ -54,10 +55,15 @@ def score_with_intervals(
     metrics = METRICS_OF_TASK[rows.task] if metrics is None else metrics
     points = rows.weighted(np.ones((1, rows.n_rows)), metrics)
     rng = np.random.default_rng(random_state)
-    chunks = [rows.weighted(counts, metrics) for counts in resample_counts(rows.n_rows, n_bootstrap, rng=rng, blocks=blocks)]
+    chunks = [
+        rows.weighted(counts, metrics) for counts in resample_counts(rows.n_rows, n_bootstrap, rng=rng, blocks=blocks)
+    ]
     return {
         name: percentile_interval(
-            float(points[name][0]), np.concatenate([c[name] for c in chunks]), confidence=confidence, reason=rows.why_undefined(name)
+            float(points[name][0]),
+            np.concatenate([c[name] for c in chunks]),
+            confidence=confidence,
+            reason=rows.why_undefined(name),
         )
         for name in metrics
     }
@@ -88,7 +94,8 @@ def percentile_interval(value: float, resampled: FloatArray, *, confidence: floa
             value=value,
             low=np.nan,
             high=np.nan,
-            reason=f"{n_lost} of {len(resampled)} resamples have no value: too few rows of one class, or too few distinct values",
+            reason=f"{n_lost} of {len(resampled)} resamples have no value: too few rows of one class, or too few "
+            "distinct values",
         )
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value=value, low=float(low), high=float(high))

@@ -16,10 +16,11 @@ _Z = 1.959964  # of a 95 % interval
 @dataclass(frozen=True, kw_only=True)
 class CalibrationBin:
     """
-    Rows whose prediction lies from `low` to `high`: their mean prediction, and the mean of what happened, with its 95 % interval.
+    Rows whose prediction lies from `low` to `high`: their mean prediction, and the mean of what happened, with its 95 %
+    interval.
 
-    classification: the probability, and the share of positives; multiclass: the probability of the predicted class, and the share of rows
-    where that class is true; regression and forecasting: predicted and actual value.
+    classification: the probability, and the share of positives; multiclass: the probability of the predicted class, and
+    the share of rows where that class is true; regression and forecasting: predicted and actual value.
     """
 
     low: float
@@ -47,7 +48,9 @@ def calibrate(task: Task, y_true: FloatArray, y_pred: FloatArray) -> tuple[Calib
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, _N_BINS + 1)))
     bins = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, max(len(edges) - 2, 0))
     is_share = task in ("classification", "multiclass")
-    return tuple(_describe(predicted[bins == index], observed[bins == index], is_share=is_share) for index in np.unique(bins))
+    return tuple(
+        _describe(predicted[bins == index], observed[bins == index], is_share=is_share) for index in np.unique(bins)
+    )
 
 
 def _describe(predicted: FloatArray, observed: FloatArray, *, is_share: bool) -> CalibrationBin:

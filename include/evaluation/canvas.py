@@ -1,7 +1,8 @@
 """
 The paper that figures are drawn on, as PNG bytes.
 
-matplotlib's object API with the Agg canvas: no display, and none of pyplot's state, which threads and forks would share.
+matplotlib's object API with the Agg canvas: no display, and none of pyplot's state, which threads and forks would
+share.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def draw_line(axes: Axes, position: int, bounds: tuple[float, float, float], *, 
     """Draw value and interval on the line of `position`; a value without an interval is hollow."""
     value, low, high = bounds
     if np.isfinite(value):
-        axes.plot([value], [position], marker="o", ms=5, color=color, ls="", fillstyle="full" if np.isfinite(low) else "none")
+        axes.plot(
+            [value], [position], marker="o", ms=5, color=color, ls="", fillstyle="full" if np.isfinite(low) else "none"
+        )
     if np.isfinite(low):
         axes.hlines(position, low, high, color=color, lw=1.6)
 
@@ -56,7 +59,10 @@ def label_lines(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def shorten(label: str) -> str:
-    """One line of at most 60 characters. What the font cannot draw becomes a box (the card's table has the text itself)."""
+    """
+    One line of at most 60 characters. What the font cannot draw becomes a box (the card's table has the
+    text itself).
+    """
     known = get_font(findfont(FontProperties())).get_charmap()
     line = "".join(c if ord(c) in known else "□" for c in " ".join(label.split()))
     line = line if len(line) <= 60 else f"{line[:38]}…{line[-21:]}"

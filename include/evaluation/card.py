@@ -1,4 +1,7 @@
-"""The model card, which can be read alone. What belongs into one: M. Mitchell et al., Model Cards for Model Reporting (2019)."""
+"""
+The model card, which can be read alone. What belongs into one: M. Mitchell et al., Model Cards for Model Reporting
+(2019).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,19 @@ from typing import Any, Literal
 from include.evaluation.card_search import leaderboard_blocks, tell_params
 from include.evaluation.card_weakness import example_blocks, few_rows, slice_blocks
 from include.evaluation.card_words import codes, count, number, tell_interval, value_and_span, when
-from include.evaluation.document import Block, Bullets, Code, Document, Inline, Paragraph, Picture, Section, Strong, Table, Text
+from include.evaluation.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Inline,
+    Paragraph,
+    Picture,
+    Section,
+    Strong,
+    Table,
+    Text,
+)
 from include.evaluation.gate import Verdict
 from include.evaluation.html import write_html
 from include.evaluation.markdown import write_markdown
@@ -48,8 +63,8 @@ class CardFacts:
     """
     What a card is written from.
 
-    `manifest` and `leaderboard` are the records' `asdict` (see the architecture page: ModelManifest with its snapshot, and Trial, best
-    first); `figures` are PNG bytes by file name; `verdict` is None until the gate has judged.
+    `manifest` and `leaderboard` are the records' `asdict` (see the architecture page: ModelManifest with its snapshot,
+    and Trial, best first); `figures` are PNG bytes by file name; `verdict` is None until the gate has judged.
     """
 
     workflow: Workflow
@@ -96,7 +111,10 @@ def _document(facts: CardFacts) -> Document:
     sections = [
         Section("Did it ship, and why", [*_verdict_blocks(facts.verdict), *_pictures(facts, "ship")]),
         Section("How good, and how sure", [*_metric_blocks(facts), *_pictures(facts, "good")]),
-        Section("Where it is weak", [*slice_blocks(facts.report, metric), *example_blocks(facts.report), *_pictures(facts, "weak")]),
+        Section(
+            "Where it is weak",
+            [*slice_blocks(facts.report, metric), *example_blocks(facts.report), *_pictures(facts, "weak")],
+        ),
         Section("What it answers by", [*_importance_blocks(facts.report, metric), *_pictures(facts, "answers")]),
         Section("What it was trained on", list(_training_blocks(facts))),
         Section("What else was tried", [*leaderboard_blocks(facts.leaderboard, metric), *_pictures(facts, "search")]),
@@ -141,22 +159,37 @@ def _verdict_blocks(verdict: Verdict | None) -> Iterator[Block]:
     if small:
         names = ", ".join(check.name.removeprefix("slice ") for check in small)
         yield Paragraph(f"Not judged, because too small ({len(small)}): {names}.")
-    yield Paragraph("What serves now, and what a person decided since, stands on the page Browse > Models of the web UI.")
+    yield Paragraph(
+        "What serves now, and what a person decided since, stands on the page Browse > Models of the web UI."
+    )
 
 
 def _metric_blocks(facts: CardFacts) -> Iterator[Block]:
     report, metric = facts.report, facts.workflow.metric
-    drawn = "" if report.block_seconds is None else f" of stretches of {describe_duration(timedelta(seconds=report.block_seconds))}"
-    yield Paragraph(f"On rows later than all training rows. Intervals: 95 %, bootstrap, {report.n_bootstrap} resamples{drawn}.")
+    drawn = (
+        ""
+        if report.block_seconds is None
+        else f" of stretches of {describe_duration(timedelta(seconds=report.block_seconds))}"
+    )
+    yield Paragraph(
+        f"On rows later than all training rows. Intervals: 95 %, bootstrap, {report.n_bootstrap} resamples{drawn}."
+    )
     names = sorted(report.metrics, key=lambda name: name != metric)
     rows = [
-        (Strong(TITLES[name]) if name == metric else TITLES[name], *value_and_span(report.metrics[name]), _direction(name))
+        (
+            Strong(TITLES[name]) if name == metric else TITLES[name],
+            *value_and_span(report.metrics[name]),
+            _direction(name),
+        )
         for name in names
     ]
     yield Table(("metric", "value", "95 % interval", ""), rows)
     if report.calibration_error is not None:
         error = tell_interval(report.calibration_error)
-        yield Paragraph(f"Calibration error {error}: how far promised probabilities are from what happened, on average over the rows.")
+        yield Paragraph(
+            f"Calibration error {error}: how far promised probabilities are from what happened, on average over the "
+            "rows."
+        )
     if facts.threshold is not None:
         yield Paragraph(facts.threshold.describe())
     if report.confusion is not None:
@@ -169,7 +202,8 @@ def _metric_blocks(facts: CardFacts) -> Iterator[Block]:
         r = report.residuals
         low, first, middle, third, high = (f"{value:+.4g}" for value in r.quantiles)
         yield Paragraph(
-            f"Errors (actual less predicted): {r.mean:+.4g} on average ({r.mean_low:+.4g} to {r.mean_high:+.4g}), {middle} in the middle; "
+            f"Errors (actual less predicted): {r.mean:+.4g} on average ({r.mean_low:+.4g} to {r.mean_high:+.4g}), "
+            f"{middle} in the middle; "
             f"half of the rows between {first} and {third}, nine in ten between {low} and {high}."
         )
 
@@ -179,7 +213,8 @@ def _importance_blocks(report: EvaluationReport, metric: str) -> Iterator[Block]
         yield Paragraph("Not measured.")
         return
     yield Paragraph(
-        f"How much worse {TITLES[metric]} gets when one column's values are shuffled among the test rows. Columns that tell the same "
+        f"How much worse {TITLES[metric]} gets when one column's values are shuffled among the test rows. Columns "
+        "that tell the same "
         "stand in for each other: each then looks less important than they are together."
     )
     rows = [(Code(item.column), *value_and_span(item.loss)) for item in report.importance[:20]]
@@ -225,7 +260,11 @@ def _limit_lines(facts: CardFacts) -> Iterator[Text]:
     yield f"Meant to answer: {workflow.description} {answer}"
     yield "Valid for rows like those of the windows above: other sources, places or times were not tested."
     excluded = workflow.features.exclude
-    yield "Not used as features, because not known at prediction time: ", *(codes(excluded) if excluded else ("none declared",)), "."
+    yield (
+        "Not used as features, because not known at prediction time: ",
+        *(codes(excluded) if excluded else ("none declared",)),
+        ".",
+    )
     if small := few_rows(report, workflow.metric):
         yield f"Too few rows to say anything sure: {', '.join(small)}."
     yield f"Retrained every {workflow.training.every} on {describe_duration(workflow.training.window)} of rows."
@@ -236,7 +275,9 @@ def _limit_lines(facts: CardFacts) -> Iterator[Text]:
 
 def _reproduction_blocks(facts: CardFacts) -> Iterator[Block]:
     manifest = facts.manifest
-    yield Paragraph("Fit the family with these parameters and this seed on the snapshot; the model's digest must come out equal.")
+    yield Paragraph(
+        "Fit the family with these parameters and this seed on the snapshot; the model's digest must come out equal."
+    )
     rows = [
         ("model digest", facts.model_digest),
         ("snapshot", manifest["snapshot"].get("snapshot_id", "?")),

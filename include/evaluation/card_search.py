@@ -37,7 +37,11 @@ def leaderboard_table(trials: Sequence[Mapping[str, Any]], metric: str) -> Table
         ("CPU seconds", True, lambda rank, t: number(t.get("cpu_seconds"), digits=1)),
         ("latency, ms", _any(trials, "latency_ms"), lambda rank, t: number(t.get("latency_ms"), digits=3)),
         ("size, MB", _any(trials, "size_mb"), lambda rank, t: number(t.get("size_mb"), digits=2)),
-        ("explained", True, lambda rank, t: str(t.get("explainability") or _EXPLAINABILITY.get(str(t.get("family")), _OTHERWISE))),
+        (
+            "explained",
+            True,
+            lambda rank, t: str(t.get("explainability") or _EXPLAINABILITY.get(str(t.get("family")), _OTHERWISE)),
+        ),
         ("error", _any(trials, "error"), lambda rank, t: str(t.get("error") or "")),
     ]
     shown = [(title, write) for title, is_there, write in columns if is_there]

@@ -43,9 +43,13 @@ def example_blocks(report: EvaluationReport) -> Iterator[Block]:
     """Show the rows where the model is most wrong: by their id, and their values by their shape only."""
     if not report.examples:
         return
-    yield Paragraph("Rows where it is most wrong. Values are shown by their shape; the row itself is found in the lake by its id.")
+    yield Paragraph(
+        "Rows where it is most wrong. Values are shown by their shape; the row itself is found in the lake by its id."
+    )
     columns = list(report.examples[0].masked)[:_MAX_SHOWN_COLUMNS]
-    rows: list[list[Text]] = [[Code(e.row_id), e.mistake, *(Code(e.masked[name]) for name in columns)] for e in report.examples]
+    rows: list[list[Text]] = [
+        [Code(e.row_id), e.mistake, *(Code(e.masked[name]) for name in columns)] for e in report.examples
+    ]
     yield Table(("row_id", "what went wrong", *columns), rows)
 
 
@@ -56,7 +60,13 @@ def few_rows(report: EvaluationReport, metric: str) -> list[str]:
 
 def _slice_cells(item: SliceReport, metrics: Sequence[str]) -> list[str]:
     share = [] if item.n_positives is None else [f"{100 * item.n_positives / item.n_rows:.1f} %"]
-    return [item.column, item.value, f"{item.n_rows:,}", *share, *(cell for name in metrics for cell in value_and_span(item.metrics[name]))]
+    return [
+        item.column,
+        item.value,
+        f"{item.n_rows:,}",
+        *share,
+        *(cell for name in metrics for cell in value_and_span(item.metrics[name])),
+    ]
 
 
 def _gaps(slices: Sequence[SliceReport], metric: str) -> Iterator[tuple[str, str, str, str]]:

@@ -26,10 +26,11 @@ class GateEvidence:
     """
     What the gate judges by. Arrays have n_rows rows, the same in the same order.
 
-    `metric` is the search's metric; predictions are as `Model.predict` gives them; `naive` is the baseline's. `seen_by_candidate` and
-    `seen_by_champion` are True where that model was trained on the row. Without a champion, `champion`, `seen_by_champion` and
-    `champion_as_of` are None. `slices` maps a declared column (of slices or of groups) to each row's value. `times` says when each row's
-    event took place; with a `block`, rows that close in time depend on each other.
+    `metric` is the search's metric; predictions are as `Model.predict` gives them; `naive` is the baseline's.
+    `seen_by_candidate` and `seen_by_champion` are True where that model was trained on the row. Without a champion,
+    `champion`, `seen_by_champion` and `champion_as_of` are None. `slices` maps a declared column (of slices or of
+    groups) to each row's value. `times` says when each row's event took place; with a `block`, rows that close in time
+    depend on each other.
     """
 
     metric: str
@@ -64,7 +65,10 @@ _OF_ROWS = ("y_true", "candidate", "naive", "champion", "seen_by_candidate", "se
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question to the evidence. `passed` is None where it could not be asked (too few rows): neither passed nor failed."""
+    """
+    One question to the evidence. `passed` is None where it could not be asked (too few rows): neither passed nor
+    failed.
+    """
 
     name: str
     observed: float | None
@@ -89,7 +93,9 @@ def passed(name: str, reason: str, *, observed: float | None = None, bound: floa
     return Check(name=name, observed=observed, bound=bound, passed=True, forces=None, reason=reason)
 
 
-def failed(name: str, forces: VerdictName, reason: str, *, observed: float | None = None, bound: float | None = None) -> Check:
+def failed(
+    name: str, forces: VerdictName, reason: str, *, observed: float | None = None, bound: float | None = None
+) -> Check:
     """Make the record of a check that failed, and the verdict that it forces."""
     return Check(name=name, observed=observed, bound=bound, passed=False, forces=forces, reason=reason)
 
@@ -100,14 +106,19 @@ def not_judged(name: str, reason: str, *, observed: float | None = None, bound: 
 
 
 def judged_metrics(evidence: GateEvidence, gate: Gate) -> tuple[str, ...]:
-    """What candidate and champion are compared in; the first is the one that slices and the naive baseline are judged in."""
+    """
+    What candidate and champion are compared in; the first is the one that slices and the naive baseline
+    are judged in.
+    """
     return gate.metrics or (evidence.metric,)
 
 
 def select_rows(evidence: GateEvidence, chosen: npt.NDArray[Any]) -> GateEvidence:
     """Return the evidence on some of its rows: a mask, or positions."""
     parts = {name: getattr(evidence, name) for name in _OF_ROWS}
-    taken: dict[str, Any] = {name: None if values is None else np.asarray(values)[chosen] for name, values in parts.items()}
+    taken: dict[str, Any] = {
+        name: None if values is None else np.asarray(values)[chosen] for name, values in parts.items()
+    }
     slices = {column: _as_objects(values)[chosen] for column, values in evidence.slices.items()}
     return replace(evidence, **taken, slices=slices)
 
@@ -141,7 +152,9 @@ def check_evidence(evidence: GateEvidence, gate: Gate) -> list[Check]:
     checks = list(_check_numbers(evidence))
     if not checks:
         _check_lengths(evidence)
-        checks = [passed("numbers", f"all predictions of {evidence.n_rows:,} rows, latency and size are finite numbers")]
+        checks = [
+            passed("numbers", f"all predictions of {evidence.n_rows:,} rows, latency and size are finite numbers")
+        ]
         checks.append(_check_rows(evidence, gate))
     return checks
 
@@ -158,10 +171,17 @@ def _as_objects(values: Any) -> npt.NDArray[np.object_]:
 
 
 def _check_numbers(evidence: GateEvidence) -> Iterator[Check]:
-    """Yield a failed check for each part that is not usable. What is wrong with the candidate rejects it; the rest cannot be told."""
+    """
+    Yield a failed check for each part that is not usable. What is wrong with the candidate rejects it; the rest cannot
+    be told.
+    """
     for name, value in (("latency", evidence.latency_ms), ("size", evidence.size_mb)):
         if not is_measured(value):
-            yield failed("numbers", "REJECT", f"the candidate's {name} is {value!r}: it must be measured, finite and not negative")
+            yield failed(
+                "numbers",
+                "REJECT",
+                f"the candidate's {name} is {value!r}: it must be measured, finite and not negative",
+            )
     try:
         candidate = check_predictions(evidence.task, evidence.candidate, name="the candidate's scores")
     except DataError as error:
@@ -179,25 +199,35 @@ def _check_numbers(evidence: GateEvidence) -> Iterator[Check]:
     for name, values in others.items():
         if values.shape[1:] != candidate.shape[1:]:
             yield failed(
-                "numbers", "HOLD", f"{name} predicts {values.shape[1:]} classes, the candidate {candidate.shape[1:]}: no comparison"
+                "numbers",
+                "HOLD",
+                f"{name} predicts {values.shape[1:]} classes, the candidate {candidate.shape[1:]}: no comparison",
             )
 
 
 def _check_lengths(evidence: GateEvidence) -> None:
     with_champion = [evidence.champion is None, evidence.seen_by_champion is None, evidence.champion_as_of is None]
     if any(with_champion) != all(with_champion):
-        raise DataError("a champion's evidence is its scores, the rows that it was trained on and its as_of: give all three or none")
-    parts = {name: getattr(evidence, name) for name in _OF_ROWS} | {f"slices[{c!r}]": values for c, values in evidence.slices.items()}
+        raise DataError(
+            "a champion's evidence is its scores, the rows that it was trained on and its as_of: give all three or none"
+        )
+    parts = {name: getattr(evidence, name) for name in _OF_ROWS} | {
+        f"slices[{c!r}]": values for c, values in evidence.slices.items()
+    }
     for name, values in parts.items():
         if values is not None and len(values) != evidence.n_rows:
-            raise DataError(f"{name} has {len(values)} values for {evidence.n_rows} rows: all evidence must be about the same rows")
+            raise DataError(
+                f"{name} has {len(values)} values for {evidence.n_rows} rows: all evidence must be about the same rows"
+            )
 
 
 def _check_rows(evidence: GateEvidence, gate: Gate) -> Check:
     n_rows = int((~seen_mask(evidence, "seen_by_candidate")).sum())
     facts = {"observed": float(n_rows), "bound": float(gate.minimum_rows)}
     n_seen = evidence.n_rows - n_rows
-    text = f"{n_rows:,} test rows" + (f" ({n_seen:,} more are left out: the candidate was trained on them)" if n_seen else "")
+    text = f"{n_rows:,} test rows" + (
+        f" ({n_seen:,} more are left out: the candidate was trained on them)" if n_seen else ""
+    )
     if n_rows < gate.minimum_rows:
         return failed("rows", "HOLD", f"{text}: at least {gate.minimum_rows:,} are needed to judge", **facts)
     return passed("rows", f"{text}; at least {gate.minimum_rows:,} are needed", **facts)

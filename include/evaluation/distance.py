@@ -21,9 +21,9 @@ def score_distance(current: Sequence[float], reference: Sequence[float]) -> floa
     Returns
     -------
     float or None
-        The largest difference of their distribution functions, in [0, 1]; 0 for the same values. None, if one has fewer than
-        `MINIMUM_SCORES`, or the reference fewer than `MINIMUM_DISTINCT` different ones: it was asked the same again and again, and any
-        two models differ wholly then.
+        The largest difference of their distribution functions, in [0, 1]; 0 for the same values. None, if one has fewer
+        than `MINIMUM_SCORES`, or the reference fewer than `MINIMUM_DISTINCT` different ones: it was asked the same
+        again and again, and any two models differ wholly then.
 
     Examples
     --------
@@ -37,4 +37,7 @@ def score_distance(current: Sequence[float], reference: Sequence[float]) -> floa
     if min(len(current), len(reference)) < MINIMUM_SCORES or len(set(reference)) < MINIMUM_DISTINCT:
         return None
     left, right = sorted(current), sorted(reference)
-    return max(abs(bisect.bisect_right(left, x) / len(left) - bisect.bisect_right(right, x) / len(right)) for x in {*left, *right})
+    return max(
+        abs(bisect.bisect_right(left, x) / len(left) - bisect.bisect_right(right, x) / len(right))
+        for x in {*left, *right}
+    )

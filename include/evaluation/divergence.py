@@ -1,9 +1,10 @@
 """
 How far two samples of one column are apart, told from counts of the same cells.
 
-The effect is the Jensen-Shannon distance (J. Lin, Divergence measures based on the Shannon entropy, 1991; its root, as D. M. Endres and
-J. E. Schindelin, A new metric for probability distributions, 2003): 0 for equal shares, 1 for shares that have no cell in common. A value
-that one sample alone has gives no infinity. Small samples look far apart by chance: what chance adds on average is taken off first.
+The effect is the Jensen-Shannon distance (J. Lin, Divergence measures based on the Shannon entropy, 1991; its root, as
+D. M. Endres and J. E. Schindelin, A new metric for probability distributions, 2003): 0 for equal shares, 1 for shares
+that have no cell in common. A value that one sample alone has gives no infinity. Small samples look far apart by
+chance: what chance adds on average is taken off first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _LEAST_EXPECTED = 1.0  # in a cell, of the smaller sample: rarer cells are teste
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """`effect`: corrected Jensen-Shannon distance, 0 to 1. `p_value`: chance of a difference as large where there is none."""
+    """
+    `effect`: corrected Jensen-Shannon distance, 0 to 1. `p_value`: chance of a difference as large where
+    there is none.
+    """
 
     effect: float
     p_value: float
@@ -48,9 +52,13 @@ def compare_counts(reference: Any, current: Any) -> Divergence:
     """
     first, second = (np.asarray(counts, dtype=np.float64) for counts in (reference, current))
     if first.shape != second.shape or first.ndim != 1:
-        raise DataError(f"counts of shapes {first.shape} and {second.shape} are not of the same cells: count both alike")
+        raise DataError(
+            f"counts of shapes {first.shape} and {second.shape} are not of the same cells: count both alike"
+        )
     if not (_is_count(first) and _is_count(second)):
-        raise DataError("counts of an empty sample, or ones below zero, cannot be compared: give two samples with values")
+        raise DataError(
+            "counts of an empty sample, or ones below zero, cannot be compared: give two samples with values"
+        )
     return Divergence(effect=float(distance(first, second[None, :])[0]), p_value=homogeneity_p_value(first, second))
 
 
@@ -58,9 +66,9 @@ def distance(reference: FloatArray, current: FloatArray) -> FloatArray:
     """
     Jensen-Shannon distances of samples from one reference, corrected for sampling noise: 0 to 1.
 
-    The plug-in entropy of n draws from k cells is too small by (k - 1) / 2n on average (G. A. Miller, Note on the bias of information
-    estimates, 1955); the same expansion of the mixture's entropy gives the rest. Without the correction, 100 unchanged values in ten
-    cells would look 0.12 apart, 100,000 of them 0.004.
+    The plug-in entropy of n draws from k cells is too small by (k - 1) / 2n on average (G. A. Miller, Note on the bias
+    of information estimates, 1955); the same expansion of the mixture's entropy gives the rest. Without the correction,
+    100 unchanged values in ten cells would look 0.12 apart, 100,000 of them 0.004.
 
     Parameters
     ----------
@@ -87,10 +95,11 @@ def distance(reference: FloatArray, current: FloatArray) -> FloatArray:
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
     """
-    Adjust p-values for their number: reject those at or below alpha, and of all rejected at most a share alpha is wrong on average.
+    Adjust p-values for their number: reject those at or below alpha, and of all rejected at most a share alpha is wrong
+    on average.
 
-    Y. Benjamini and Y. Hochberg, Controlling the false discovery rate (1995). Where nothing differs at all, that is the chance of any
-    rejection.
+    Y. Benjamini and Y. Hochberg, Controlling the false discovery rate (1995). Where nothing differs at all, that is the
+    chance of any rejection.
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")

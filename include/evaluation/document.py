@@ -1,4 +1,7 @@
-"""A document's content without its form: the same sections become Markdown and HTML, and data in them stays data in both."""
+"""
+A document's content without its form: the same sections become Markdown and HTML, and data in them stays
+data in both.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A title, what to read first, and sections. `mood` colours the last of what to read first, where a form has colours."""
+    """
+    A title, what to read first, and sections. `mood` colours the last of what to read first, where a
+    form has colours.
+    """
 
     title: str
     lead: Sequence[Block]

@@ -29,8 +29,8 @@ class Scoring:
     """
     How one workflow's predictions are scored.
 
-    `quantile` is the pinball loss's, `threshold` the score from which a row counts as predicted positive, `classes` the names of several
-    classes, in the order of their codes.
+    `quantile` is the pinball loss's, `threshold` the score from which a row counts as predicted positive, `classes` the
+    names of several classes, in the order of their codes.
     """
 
     task: Task = "classification"
@@ -64,7 +64,8 @@ def evaluate(  # noqa: PLR0913 - rows, what they are scored by, and how interval
     scoring : Scoring
         The task, and what its scores depend on.
     slices : mapping of str to array-like of shape (n_rows,)
-        By column: the value of each row. The 20 most frequent values of a column are judged one by one, the others together.
+        By column: the value of each row. The 20 most frequent values of a column are judged one by one, the others
+        together.
     random_state : int
         Seed of the resamples.
     n_bootstrap : int
@@ -95,12 +96,16 @@ def evaluate(  # noqa: PLR0913 - rows, what they are scored by, and how interval
 
     def intervals(part: Scored, mask: npt.NDArray[np.bool_]) -> MetricTable:
         blocks = blocks_of(mask)
-        return score_with_intervals(part, random_state=random_state, n_bootstrap=n_bootstrap, confidence=CONFIDENCE, blocks=blocks)
+        return score_with_intervals(
+            part, random_state=random_state, n_bootstrap=n_bootstrap, confidence=CONFIDENCE, blocks=blocks
+        )
 
     def score_slice(column: str, value: str, mask: npt.NDArray[np.bool_]) -> SliceReport:
         part = scoring.rows(y[mask], p[mask])
         table = points_only(part) if part.n_rows < MIN_SLICE_ROWS else intervals(part, mask)
-        return SliceReport(column=column, value=value, n_rows=part.n_rows, n_positives=count_positives(part), metrics=table)
+        return SliceReport(
+            column=column, value=value, n_rows=part.n_rows, n_positives=count_positives(part), metrics=table
+        )
 
     everything = np.ones(rows.n_rows, dtype=np.bool_)
     is_classifier = scoring.task in ("classification", "multiclass")
@@ -109,10 +114,14 @@ def evaluate(  # noqa: PLR0913 - rows, what they are scored by, and how interval
         n_rows=rows.n_rows,
         n_positives=count_positives(rows),
         metrics=intervals(rows, everything),
-        slices=tuple(score_slice(column, value, mask) for column, value, mask in split_by_slices(slices, n_rows=rows.n_rows)),
+        slices=tuple(
+            score_slice(column, value, mask) for column, value, mask in split_by_slices(slices, n_rows=rows.n_rows)
+        ),
         calibration=calibrate(scoring.task, y, p),
         calibration_error=(
-            calibration_error(scoring.task, y, p, random_state=random_state, blocks=blocks_of(everything)) if is_classifier else None
+            calibration_error(scoring.task, y, p, random_state=random_state, blocks=blocks_of(everything))
+            if is_classifier
+            else None
         ),
         n_bootstrap=n_bootstrap,
         random_state=random_state,
@@ -125,7 +134,9 @@ def evaluate_classifier(
     y_true: Any, y_score: Any, *, slices: Mapping[str, Any], random_state: int, n_bootstrap: int = 500
 ) -> EvaluationReport:
     """Evaluate a binary classifier (see `evaluate`): False/True or 0/1, and the probability of the positive class."""
-    return evaluate(y_true, y_score, scoring=Scoring(), slices=slices, random_state=random_state, n_bootstrap=n_bootstrap)
+    return evaluate(
+        y_true, y_score, scoring=Scoring(), slices=slices, random_state=random_state, n_bootstrap=n_bootstrap
+    )
 
 
 def _mistakes(scoring: Scoring, y: Any, p: FloatArray) -> dict[str, Any]:
@@ -139,7 +150,10 @@ def _mistakes(scoring: Scoring, y: Any, p: FloatArray) -> dict[str, Any]:
 
 
 def class_names(classes: Sequence[str], *, n_classes: int) -> Sequence[str]:
-    """Names of the classes; their codes, where none were given. One class more is the one that the model does not know."""
+    """
+    Names of the classes; their codes, where none were given. One class more is the one that the model
+    does not know.
+    """
     if len(classes) == n_classes - 1:
         return [*classes, UNKNOWN_NAME]
     return classes if len(classes) == n_classes else [str(code) for code in range(n_classes)]

@@ -31,7 +31,9 @@ def draw_importance(importance: Sequence[FeatureImportance], metric: str) -> byt
 
 def draw_dependence(dependence: Sequence[PartialDependence]) -> bytes:
     """Draw how the mean answer moves with each column, one panel each."""
-    figure, first = new_figure("How the mean answer moves with a column", x="", y="Mean answer", width=3.4 * len(dependence) + 0.6)
+    figure, first = new_figure(
+        "How the mean answer moves with a column", x="", y="Mean answer", width=3.4 * len(dependence) + 0.6
+    )
     first.remove()
     panels = figure.subplots(1, len(dependence), squeeze=False)[0]
     for axes, item in zip(panels, dependence, strict=True):
@@ -45,7 +47,15 @@ def _draw_panel(axes: Axes, item: PartialDependence) -> None:
     positions = np.array([float(value) for value in item.grid]) if item.is_number else np.arange(len(item.grid))
     for index, output in enumerate(item.outputs):
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(positions, answers[:, index], color=colour, marker="o", ms=4, lw=1.4 if item.is_number else 0, label=shorten(output))
+        axes.plot(
+            positions,
+            answers[:, index],
+            color=colour,
+            marker="o",
+            ms=4,
+            lw=1.4 if item.is_number else 0,
+            label=shorten(output),
+        )
     if not item.is_number:
         axes.set_xticks(positions, [shorten(value)[:18] for value in item.grid], rotation=60, ha="right", fontsize=8)
     axes.set_title(shorten(item.column), fontsize=10)
@@ -67,7 +77,13 @@ def draw_confusion(matrix: ConfusionMatrix) -> bytes:
         if counts[row, column]:
             is_dark = counts[row, column] > counts[row].sum() / 2
             axes.text(
-                column, row, f"{int(counts[row, column]):,}", ha="center", va="center", fontsize=7, color="white" if is_dark else "black"
+                column,
+                row,
+                f"{int(counts[row, column]):,}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if is_dark else "black",
             )
     names = [shorten(name)[:24] for name in matrix.classes]
     axes.set_xticks(range(n), names, rotation=60, ha="right", fontsize=8)
@@ -80,7 +96,16 @@ def draw_residuals(y_true: FloatArray, y_pred: FloatArray) -> bytes:
     figure, axes = new_figure("Errors", x="Predicted value", y="Actual less predicted value")
     error = y_true - y_pred
     shown = np.linspace(0, len(error) - 1, min(len(error), _MAX_DOTS)).astype(int)
-    axes.plot(y_pred[shown], error[shown], ls="", marker=".", ms=4, color=BLUE, alpha=0.4, label=f"{len(shown):,} of {len(error):,} rows")
+    axes.plot(
+        y_pred[shown],
+        error[shown],
+        ls="",
+        marker=".",
+        ms=4,
+        color=BLUE,
+        alpha=0.4,
+        label=f"{len(shown):,} of {len(error):,} rows",
+    )
     for outer, alpha, label in ((0.05, 0.10, "Nine rows in ten"), (0.25, 0.18, "Every second row")):
         low, high = np.quantile(error, [outer, 1 - outer])
         axes.axhspan(low, high, color=ORANGE, alpha=alpha, lw=0, label=label)

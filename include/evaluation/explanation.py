@@ -1,9 +1,10 @@
 """
 What a model answers by: how much it loses without a column's values, and how its answer moves with them.
 
-Permutation importance: L. Breiman, Random Forests (2001), section 10. Partial dependence: J. H. Friedman, Greedy function approximation
-(2001), section 8.2. Both ask the model as a request does, by rows of the source's columns, so that feature function and preparation are
-in it. Columns that tell the same stand in for each other: each then looks less important than both together are.
+Permutation importance: L. Breiman, Random Forests (2001), section 10. Partial dependence: J. H. Friedman, Greedy
+function approximation (2001), section 8.2. Both ask the model as a request does, by rows of the source's columns, so
+that feature function and preparation are in it. Columns that tell the same stand in for each other: each then looks
+less important than both together are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _GRID, _GRID_ROWS, _MAX_OUTPUTS = 10, 200, 5
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureImportance:
-    """By how much the metric gets worse when a column's values are shuffled: positive is needed by the model. 95 % interval."""
+    """
+    By how much the metric gets worse when a column's values are shuffled: positive is needed by the model. 95 %
+    interval.
+    """
 
     column: str
     loss: Interval
@@ -65,8 +69,9 @@ class Probe:
     """
     A model and held-out rows to ask it about.
 
-    `predict` goes from rows to predictions; `table` has shape (n_rows, n_columns), `y_true` (n_rows,); `score` goes from truth and
-    predictions to `Scored`; `metric` is what is lost; `random_state` seeds samples, shuffles and resamples.
+    `predict` goes from rows to predictions; `table` has shape (n_rows, n_columns), `y_true` (n_rows,); `score` goes
+    from truth and predictions to `Scored`; `metric` is what is lost; `random_state` seeds samples, shuffles and
+    resamples.
     """
 
     predict: Predict
@@ -109,11 +114,16 @@ def permutation_importance(probe: Probe, *, columns: Sequence[str]) -> tuple[Fea
     n = probe.table.num_rows
     weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=_N_RESAMPLES)])
     whole = probe.scores(probe.table, weights)
-    found = [FeatureImportance(column=column, loss=_loss(probe, column, whole=whole, weights=weights, rng=rng)) for column in columns]
+    found = [
+        FeatureImportance(column=column, loss=_loss(probe, column, whole=whole, weights=weights, rng=rng))
+        for column in columns
+    ]
     return tuple(sorted(found, key=lambda item: -item.loss.value if np.isfinite(item.loss.value) else np.inf))
 
 
-def partial_dependence(probe: Probe, *, columns: Sequence[str], outputs: Sequence[str]) -> tuple[PartialDependence, ...]:
+def partial_dependence(
+    probe: Probe, *, columns: Sequence[str], outputs: Sequence[str]
+) -> tuple[PartialDependence, ...]:
     """
     Follow the mean answer along each column's values, of at most 200 rows and ten values.
 
@@ -124,7 +134,8 @@ def partial_dependence(probe: Probe, *, columns: Sequence[str], outputs: Sequenc
     columns : sequence of str
         Which columns; one without at least two values that may be shown is left out.
     outputs : sequence of str
-        What the answer's columns are called; a single one for an answer of shape (n_rows,). Of more than five, the first five are shown.
+        What the answer's columns are called; a single one for an answer of shape (n_rows,). Of more than five, the
+        first five are shown.
 
     """
     rows = probe.sample(_GRID_ROWS, np.random.default_rng(probe.random_state)).table
@@ -135,7 +146,10 @@ def partial_dependence(probe: Probe, *, columns: Sequence[str], outputs: Sequenc
         if len(grid) < 2:
             continue
         try:
-            answers = [np.atleast_1d(probe.predict(_replaced(rows, column, value)).mean(axis=0))[:_MAX_OUTPUTS] for value in grid]
+            answers = [
+                np.atleast_1d(probe.predict(_replaced(rows, column, value)).mean(axis=0))[:_MAX_OUTPUTS]
+                for value in grid
+            ]
         except DataError:
             continue
         found.append(
@@ -155,12 +169,20 @@ def _loss(probe: Probe, column: str, *, whole: FloatArray, weights: FloatArray, 
     index = table.schema.get_field_index(column)
     losses = []
     for _ in range(N_REPEATS):
-        shuffled = table.set_column(index, table.schema.field(index), table[column].take(rng.permutation(table.num_rows)))
+        shuffled = table.set_column(
+            index, table.schema.field(index), table[column].take(rng.permutation(table.num_rows))
+        )
         try:
             losses.append(gain(probe.metric, whole, probe.scores(shuffled, weights)))
         except DataError:
-            # Two columns that belong together (an image and its digest), one of them shuffled: no row that a request could bring.
-            return Interval(value=np.nan, low=np.nan, high=np.nan, reason="the features cannot be made without this column's own values")
+            # Two columns that belong together (an image and its digest), one of them shuffled: no row that a request
+            # could bring.
+            return Interval(
+                value=np.nan,
+                low=np.nan,
+                high=np.nan,
+                reason="the features cannot be made without this column's own values",
+            )
         if np.array_equal(losses[0], np.zeros_like(losses[0])):
             # The model does not ask for this column: other shuffles would change no answer either.
             return Interval(value=0.0, low=0.0, high=0.0)
@@ -169,13 +191,21 @@ def _loss(probe: Probe, column: str, *, whole: FloatArray, weights: FloatArray, 
     resampled = np.stack(losses)[np.arange(_N_RESAMPLES) % N_REPEATS, 1 + np.arange(_N_RESAMPLES)]
     resampled = resampled[np.isfinite(resampled)]
     if not np.isfinite(value) or not len(resampled):
-        return Interval(value=np.nan, low=np.nan, high=np.nan, reason=f"{probe.metric} has no value on the {table.num_rows} rows asked")
+        return Interval(
+            value=np.nan,
+            low=np.nan,
+            high=np.nan,
+            reason=f"{probe.metric} has no value on the {table.num_rows} rows asked",
+        )
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(value=value, low=float(low), high=float(high))
 
 
 def _grid(column: pa.ChunkedArray) -> list[Any]:
-    """Values to ask for: spread over the rows' where they have an order, else the most frequent ones that many rows share."""
+    """
+    Values to ask for: spread over the rows' where they have an order, else the most frequent ones that
+    many rows share.
+    """
     known = column.drop_null().combine_chunks()
     kind = known.type
     if pa.types.is_floating(kind):
@@ -183,7 +213,9 @@ def _grid(column: pa.ChunkedArray) -> list[Any]:
     if not len(known) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         return []
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
-        counts = sorted((-item["counts"], str(item["values"]), item["values"]) for item in known.value_counts().to_pylist())
+        counts = sorted(
+            (-item["counts"], str(item["values"]), item["values"]) for item in known.value_counts().to_pylist()
+        )
         return [value for n, _, value in counts if -n >= MIN_VALUE_ROWS][:_GRID]
     ordered = known.sort()
     # Without the outermost twentieths: the ends are single rows, and the model knows little there.

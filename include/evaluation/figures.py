@@ -24,7 +24,11 @@ _MAX_POINTS = 2_000  # of a curve: more would not be seen
 _RELATIVE = frozenset({"mae", "rmse", "pinball"})  # their tolerance is a share of the champion's value
 _CALIBRATION = {
     "classification": ("Calibration", "Mean predicted probability", "Share that was positive"),
-    "multiclass": ("Calibration of the predicted class", "Mean probability of the predicted class", "Share that was right"),
+    "multiclass": (
+        "Calibration of the predicted class",
+        "Mean probability of the predicted class",
+        "Share that was right",
+    ),
 }
 
 
@@ -44,9 +48,9 @@ def draw_figures(report: EvaluationReport, y_true: Any, y_pred: Any, *, metric: 
     Returns
     -------
     dict of str to bytes
-        PNG by file name: `calibration.png`; `precision_recall.png` and `roc.png` of two classes, `confusion.png` of several,
-        `residuals.png` of values; `slices.png`, `importance.png` and `dependence.png` where the report has them. A curve that one class
-        alone does not have is left out.
+        PNG by file name: `calibration.png`; `precision_recall.png` and `roc.png` of two classes, `confusion.png` of
+        several, `residuals.png` of values; `slices.png`, `importance.png` and `dependence.png` where the report has
+        them. A curve that one class alone does not have is left out.
 
     Raises
     ------
@@ -58,11 +62,16 @@ def draw_figures(report: EvaluationReport, y_true: Any, y_pred: Any, *, metric: 
     if report.task == "classification":
         rows = sort_rows(y_true, y_pred)
         if 0 < rows.n_positives < rows.n_rows:
-            figures |= {"precision_recall.png": _draw_precision_recall(rows, report), "roc.png": _draw_roc(rows, report)}
+            figures |= {
+                "precision_recall.png": _draw_precision_recall(rows, report),
+                "roc.png": _draw_roc(rows, report),
+            }
     elif report.confusion_matrix is not None:
         figures["confusion.png"] = draw_confusion(report.confusion_matrix)
     else:
-        figures["residuals.png"] = draw_residuals(np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64))
+        figures["residuals.png"] = draw_residuals(
+            np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+        )
     if report.slices:
         figures["slices.png"] = _draw_slices(report, metric)
     if report.importance:
@@ -74,7 +83,8 @@ def draw_figures(report: EvaluationReport, y_true: Any, y_pred: Any, *, metric: 
 
 def draw_difference(evidence: GateEvidence, gate: Gate) -> dict[str, bytes]:
     """
-    Draw by how much the candidate is better than the champion, in every metric, on the rows that neither was trained on.
+    Draw by how much the candidate is better than the champion, in every metric, on the rows that neither was trained
+    on.
 
     Returns
     -------
@@ -95,7 +105,9 @@ def draw_difference(evidence: GateEvidence, gate: Gate) -> dict[str, bytes]:
     y, candidate, champion = (np.asarray(v)[unseen] for v in (evidence.y_true, evidence.candidate, evidence.champion))
     paired = gate.against_champion
     blocks = None if evidence.block is None else cut_blocks(np.asarray(evidence.times)[unseen], evidence.block)
-    test = PairedTest(random_state=evidence.random_state, alpha=paired.alpha / 2, tolerance=paired.tolerance, blocks=blocks)
+    test = PairedTest(
+        random_state=evidence.random_state, alpha=paired.alpha / 2, tolerance=paired.tolerance, blocks=blocks
+    )
     differences = compare_models(evidence.task, METRICS_OF_TASK[evidence.task], y, (candidate, champion), test=test)
     deciding = gate.metrics or (evidence.metric,)
     return {"difference.png": _draw_differences(list(differences.values()), deciding, tolerance=paired.tolerance)}
@@ -103,10 +115,17 @@ def draw_difference(evidence: GateEvidence, gate: Gate) -> dict[str, bytes]:
 
 def _draw_precision_recall(rows: ScoredRows, report: EvaluationReport) -> bytes:
     figure, axes = new_figure(
-        "Precision and recall", x="Recall (share of the positives found)", y="Precision (share of the found that are positive)"
+        "Precision and recall",
+        x="Recall (share of the positives found)",
+        y="Precision (share of the found that are positive)",
     )
     hits, seen = _cumulated(rows)
-    axes.plot(*_thinned(hits / rows.n_positives, hits / seen), color=BLUE, lw=1.8, label=_describe(report, "average_precision"))
+    axes.plot(
+        *_thinned(hits / rows.n_positives, hits / seen),
+        color=BLUE,
+        lw=1.8,
+        label=_describe(report, "average_precision"),
+    )
     rate = rows.n_positives / rows.n_rows
     axes.axhline(rate, color=GREY, ls="--", lw=1.2, label=f"Chance: {rate:.3f}")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -126,10 +145,13 @@ def _draw_roc(rows: ScoredRows, report: EvaluationReport) -> bytes:
 
 
 def _draw_calibration(report: EvaluationReport) -> bytes:
-    title, x_title, y_title = _CALIBRATION.get(report.task, ("Predicted and actual values", "Mean predicted value", "Mean actual value"))
+    title, x_title, y_title = _CALIBRATION.get(
+        report.task, ("Predicted and actual values", "Mean predicted value", "Mean actual value")
+    )
     figure, axes = new_figure(title, x=x_title, y=y_title)
     x, y, low, high = (
-        np.array([getattr(b, name) for b in report.calibration]) for name in ("predicted", "observed", "observed_low", "observed_high")
+        np.array([getattr(b, name) for b in report.calibration])
+        for name in ("predicted", "observed", "observed_low", "observed_high")
     )
     low_end, high_end = _square(x, low, high, is_share=report.task in _CALIBRATION)
     axes.plot([low_end, high_end], [low_end, high_end], color=GREY, ls="--", lw=1.2, label="Perfect")
@@ -151,7 +173,9 @@ def _square(x: FloatArray, low: FloatArray, high: FloatArray, *, is_share: bool)
 
 def _draw_slices(report: EvaluationReport, metric: str) -> bytes:
     overall = report.metrics[metric]
-    figure, axes = new_figure(f"{TITLES[metric]} by slice", x=f"{TITLES[metric]}, 95 % intervals", n_lines=len(report.slices))
+    figure, axes = new_figure(
+        f"{TITLES[metric]} by slice", x=f"{TITLES[metric]}, 95 % intervals", n_lines=len(report.slices)
+    )
     for position, item in enumerate(report.slices):
         interval = item.metrics[metric]
         draw_line(axes, position, (interval.value, interval.low, interval.high), color=BLUE)
@@ -172,7 +196,10 @@ def _slice_label(column: str, value: str, n_rows: int, n_positives: int | None) 
 
 
 def _draw_differences(differences: Sequence[PairedDifference], deciding: Sequence[str], *, tolerance: float) -> bytes:
-    """Draw one line a metric. What has the target's unit is shown as a share of the champion's value, as the tolerance is meant."""
+    """
+    Draw one line a metric. What has the target's unit is shown as a share of the champion's value, as the tolerance is
+    meant.
+    """
     d = differences[0]
     is_share = any(item.metric in _RELATIVE for item in differences)
     figure, axes = new_figure(
@@ -205,5 +232,6 @@ def _cumulated(rows: ScoredRows) -> tuple[FloatArray, FloatArray]:
 def _thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     if len(x) <= _MAX_POINTS:
         return x, y
-    kept = np.unique(np.geomspace(1, len(x), _MAX_POINTS).astype(int) - 1)  # dense where the curve is steep: at the highest scores
+    # dense where the curve is steep: at the highest scores
+    kept = np.unique(np.geomspace(1, len(x), _MAX_POINTS).astype(int) - 1)
     return x[kept], y[kept]

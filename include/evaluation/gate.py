@@ -1,15 +1,17 @@
 """
 The gate: PROMOTE, HOLD or REJECT, with the checks that led there.
 
-Against the champion, on rows that neither model was trained on, alpha being the chance of any wrong answer about equally good models:
+Against the champion, on rows that neither model was trained on, alpha being the chance of any wrong answer about
+equally good models:
 
 - significantly worse                                        REJECT
 - rule "better":     not proven better                       HOLD
 - rule "not_worse":  not proven to lose less than tolerance   HOLD
 - otherwise                                                  passes
 
-What cannot be told is never a yes: a person may look at what is held. The gate fails closed: a check that is missing, has no number, or
-raises can never lead to PROMOTE, and before each verdict the gate is shown models whose verdict is known (`sentinels`).
+What cannot be told is never a yes: a person may look at what is held. The gate fails closed: a check that is missing,
+has no number, or raises can never lead to PROMOTE, and before each verdict the gate is shown models whose verdict is
+known (`sentinels`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ from typing import Any
 from include.evaluation import sentinels
 from include.evaluation.absolute import check_absolute
 from include.evaluation.against_champion import check_against_champion
-from include.evaluation.checks import Check, GateEvidence, VerdictName, check_evidence, judged_metrics, seen_mask, select_rows
+from include.evaluation.checks import (
+    Check,
+    GateEvidence,
+    VerdictName,
+    check_evidence,
+    judged_metrics,
+    seen_mask,
+    select_rows,
+)
 from include.evaluation.json_numbers import to_json_number
 from include.evaluation.limits import check_limits
 from include.workflow.gate import Gate
@@ -46,7 +56,8 @@ class Verdict:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "checks": [
-                vars(check) | {"observed": to_json_number(check.observed), "bound": to_json_number(check.bound)} for check in self.checks
+                vars(check) | {"observed": to_json_number(check.observed), "bound": to_json_number(check.bound)}
+                for check in self.checks
             ],
         }
 
@@ -65,8 +76,8 @@ def judge(evidence: GateEvidence, gate: Gate) -> Verdict:
     Returns
     -------
     Verdict
-        REJECT if any check forces it or the gate's self-test failed, else HOLD if any check does, else PROMOTE if every required check is
-        there and passed.
+        REJECT if any check forces it or the gate's self-test failed, else HOLD if any check does, else PROMOTE if every
+        required check is there and passed.
 
     """
     try:
@@ -96,7 +107,10 @@ def _judge_once(evidence: GateEvidence, gate: Gate) -> Verdict:
 
 
 def _can_go_on(checks: Iterable[Check]) -> bool:
-    """With unusable numbers, or no row at all, there is nothing more to compute; of few rows a person is told what can be told."""
+    """
+    With unusable numbers, or no row at all, there is nothing more to compute; of few rows a person is told what can be
+    told.
+    """
     return all(not check.is_failed or (check.name == "rows" and bool(check.observed)) for check in checks)
 
 
@@ -116,7 +130,9 @@ def decide(checks: Iterable[Check], *, required: frozenset[str]) -> Verdict:
     missing = sorted(required - {check.name for check in checks if check.passed is True})
     if missing or not required or not checks:
         return Verdict(
-            verdict="REJECT", reasons=(f"no proof of: {', '.join(missing) or 'anything'}; without it nothing ships",), checks=checks
+            verdict="REJECT",
+            reasons=(f"no proof of: {', '.join(missing) or 'anything'}; without it nothing ships",),
+            checks=checks,
         )
     return Verdict(verdict="PROMOTE", reasons=_tell(checks), checks=checks)
 
@@ -147,6 +163,8 @@ def _names_of(gate: Gate, *, metrics: Iterable[str], has_champion: bool) -> froz
     names |= {name for name, bound in limits if bound is not None}
     names |= {f"fairness by {column}" for column in gate.fairness.groups} if gate.fairness else set()
     if has_champion:
-        names |= {"champion age", "unseen rows", "distinct", "champion"} | {f"slices by {column}" for column in gate.slices}
+        names |= {"champion age", "unseen rows", "distinct", "champion"} | {
+            f"slices by {column}" for column in gate.slices
+        }
         names |= {f"metric {metric}" for metric in metrics}
     return frozenset(names)

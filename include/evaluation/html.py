@@ -1,4 +1,7 @@
-"""A document as one HTML file that needs nothing else: looks and figures are in it, no script, no address of another host."""
+"""
+A document as one HTML file that needs nothing else: looks and figures are in it, no script, no address
+of another host.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,11 @@ def write_html(document: Document) -> str:
 def _environment() -> Environment:
     folder = Path(__file__).parent / "templates"
     environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals["kind_of"] = lambda item: type(item).__name__
     environment.globals["parts_of"] = parts_of

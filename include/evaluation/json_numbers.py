@@ -1,4 +1,7 @@
-"""Numbers that JSON can carry. JSON has no nan and no infinity, and a task that returns one fails after doing its work."""
+"""
+Numbers that JSON can carry. JSON has no nan and no infinity, and a task that returns one fails after
+doing its work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A document as Markdown. Data stays data: a value may hold a line break, a pipe or HTML, and must not become markup."""
+"""
+A document as Markdown. Data stays data: a value may hold a line break, a pipe or HTML, and must not
+become markup.
+"""
 
 from __future__ import annotations
 

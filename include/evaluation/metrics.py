@@ -50,8 +50,8 @@ def score(metric: str, y_true: Any, y_pred: Any, *, task: Task = "classification
     Returns
     -------
     float
-        The value that scikit-learn gives; nan where these rows have none (`why_undefined` says why). Precision is 0 where no row is
-        predicted positive.
+        The value that scikit-learn gives; nan where these rows have none (`why_undefined` says why). Precision is 0
+        where no row is predicted positive.
 
     Raises
     ------
@@ -74,7 +74,8 @@ def score_rows(task: Task, y_true: Any, y_pred: Any, *, quantile: float = 0.5, t
     y_true : array-like of shape (n_rows,)
         classification: False/True or 0/1; multiclass: codes of classes; regression and forecasting: values.
     y_pred : array-like of shape (n_rows,), or (n_rows, n_classes) for multiclass
-        classification: probability of the positive class; multiclass: probabilities; regression and forecasting: values.
+        classification: probability of the positive class; multiclass: probabilities; regression and forecasting:
+        values.
     quantile : float
         Of the pinball loss.
     threshold : float
@@ -103,12 +104,18 @@ def check_truth(task: Task, y_true: Any, *, n_classes: int = 2) -> Any:
 
 
 def check_predictions(task: Task, y_pred: Any, *, name: str = "y_score") -> FloatArray:
-    """Predictions in the task's form (see `score_rows`); DataError if one is missing, not finite or no probability where one is due."""
+    """
+    Predictions in the task's form (see `score_rows`); DataError if one is missing, not finite or no probability where
+    one is due.
+    """
     if task == "classification":
         return check_scores(y_pred, name=name)
     return check_class_probabilities(y_pred, name=name) if task == "multiclass" else check_values(y_pred, name=name)
 
 
 def gain(metric: str, value: Any, reference: Any) -> Any:
-    """By how much `value` is better than `reference`, in units of the metric: positive is better, whatever the metric's direction."""
+    """
+    By how much `value` is better than `reference`, in units of the metric: positive is better, whatever the metric's
+    direction.
+    """
     return reference - value if metric in LOWER_IS_BETTER else value - reference

@@ -1,4 +1,7 @@
-"""In which way a model is wrong: counts of confused classes, the spread of its errors, and the rows where it is most wrong."""
+"""
+In which way a model is wrong: counts of confused classes, the spread of its errors, and the rows where it is most
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class ConfusionCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionMatrix:
-    """How many rows of each class (`counts[i]`) were predicted as each (`counts[i][j]`), the most frequent classes first."""
+    """
+    How many rows of each class (`counts[i]`) were predicted as each (`counts[i][j]`), the most frequent
+    classes first.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -39,7 +45,10 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualSummary:
-    """Errors (true less predicted), in the target's unit: their mean, with a 95 % interval, and quantiles at `QUANTILES`."""
+    """
+    Errors (true less predicted), in the target's unit: their mean, with a 95 % interval, and quantiles
+    at `QUANTILES`.
+    """
 
     mean: float
     mean_low: float
@@ -59,7 +68,9 @@ def confuse(y_true: FloatArray, y_score: FloatArray, *, threshold: float) -> Con
     )
 
 
-def confuse_classes(y_true: npt.NDArray[np.intp], probabilities: FloatArray, *, classes: Sequence[str]) -> ConfusionMatrix:
+def confuse_classes(
+    y_true: npt.NDArray[np.intp], probabilities: FloatArray, *, classes: Sequence[str]
+) -> ConfusionMatrix:
     """Count which class was taken for which. Shapes (n_rows,) and (n_rows, n_classes)."""
     predicted = probabilities.argmax(axis=1)
     n_classes = len(classes)
@@ -83,7 +94,10 @@ def summarise_residuals(y_true: FloatArray, y_pred: FloatArray) -> ResidualSumma
 
 
 def worst_rows(task: Task, y_true: FloatArray, y_pred: FloatArray, *, n: int) -> npt.NDArray[np.intp]:
-    """Find the rows where a model is most wrong, the worst first: the least probability given to the truth, or the greatest error."""
+    """
+    Find the rows where a model is most wrong, the worst first: the least probability given to the truth, or the
+    greatest error.
+    """
     if task == "classification":
         loss = -np.log(np.maximum(np.where(y_true > 0, y_pred, 1 - y_pred), _EPS))
     elif task == "multiclass":

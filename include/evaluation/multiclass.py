@@ -1,8 +1,9 @@
 """
 Rows of a classifier of several classes.
 
-Macro averages are scikit-learn's: the mean over the classes that occur, as truth or as prediction, with 0 where there is nothing to divide
-by. The area under ROC is one class against the rest, averaged over the classes that occur among the truths, and not all of them.
+Macro averages are scikit-learn's: the mean over the classes that occur, as truth or as prediction, with 0 where there
+is nothing to divide by. The area under ROC is one class against the rest, averaged over the classes that occur among
+the truths, and not all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class MulticlassRows:
     """
     Codes of classes and probabilities of n rows, checked.
 
-    `classes` (n, 3 k), sparse: which class is true, predicted, and both; `terms` (n, 3) are what is summed: log loss, squared error, hit.
+    `classes` (n, 3 k), sparse: which class is true, predicted, and both; `terms` (n, 3) are what is summed: log loss,
+    squared error, hit.
     """
 
     y: npt.NDArray[np.intp]
@@ -61,7 +63,10 @@ class MulticlassRows:
         return int(self.probabilities.shape[1])
 
     def weighted(self, weights: FloatArray, metrics: Sequence[str]) -> dict[str, FloatArray]:
-        """Score under each row of weights (see `Scored`): nan where a resample has one class only and the metric needs two."""
+        """
+        Score under each row of weights (see `Scored`): nan where a resample has one class only and the metric needs
+        two.
+        """
         require_known(metrics, self.task)
         n = weights.sum(axis=1)
         log_loss, squared, hits = (weights @ self.terms).T
@@ -76,7 +81,10 @@ class MulticlassRows:
                 "macro_recall": ratio(both, true),
                 "macro_f1": ratio(2 * both, true + predicted),
             }
-            values |= {name: np.where(has_two, found.sum(axis=1) / occurs.sum(axis=1), np.nan) for name, found in by_class.items()}
+            values |= {
+                name: np.where(has_two, found.sum(axis=1) / occurs.sum(axis=1), np.nan)
+                for name, found in by_class.items()
+            }
             if "macro_roc_auc" in metrics:
                 values["macro_roc_auc"] = np.where(has_two, self._macro_auc(weights, true), np.nan)
         return {name: values[name] for name in metrics}
@@ -123,19 +131,27 @@ def check_multiclass(y_true: Any, probabilities: Any) -> MulticlassRows:
     is_true[index, y] = 1
     hit = y == predicted
     terms = np.stack([-np.log(np.clip(p[index, y], EPS, 1 - EPS)), ((p - is_true) ** 2).sum(axis=1), hit], axis=1)
-    return MulticlassRows(y=y, probabilities=p, predicted=predicted, classes=_one_hot(y, predicted, n_classes=p.shape[1]), terms=terms)
+    return MulticlassRows(
+        y=y, probabilities=p, predicted=predicted, classes=_one_hot(y, predicted, n_classes=p.shape[1]), terms=terms
+    )
 
 
 def check_codes(y_true: Any, *, n_classes: int) -> npt.NDArray[np.intp]:
     """Codes of classes as integers, -1 for one that the model does not know; DataError for anything else."""
     y = as_floats(y_true, name="y_true")
     if not ((y >= UNKNOWN) & (y < n_classes) & (y == np.floor(y))).all():
-        raise DataError(f"y_true holds something other than the codes 0 to {n_classes - 1} of the {n_classes} classes with a probability")
+        raise DataError(
+            f"y_true holds something other than the codes 0 to {n_classes - 1} of the {n_classes} classes with a "
+            "probability"
+        )
     return y.astype(np.intp)
 
 
 def with_unknown(y: npt.NDArray[np.intp], probabilities: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Make one more class of the rows whose class the model does not know: it gave it no probability, and is wrong there."""
+    """
+    Make one more class of the rows whose class the model does not know: it gave it no probability, and
+    is wrong there.
+    """
     if not (y == UNKNOWN).any():
         return y, probabilities
     return np.where(y == UNKNOWN, probabilities.shape[1], y), np.column_stack([probabilities, np.zeros(len(y))])
@@ -167,14 +183,19 @@ def align_classes(probabilities: FloatArray, *, own: Sequence[Any], judged: Sequ
     places = {value: place for place, value in enumerate(judged)}
     missing = [value for value in own if value not in places]
     if missing:
-        raise DataError(f"class {missing[0]!r} of the model is not among the {len(places)} classes to judge by: add it to them")
+        raise DataError(
+            f"class {missing[0]!r} of the model is not among the {len(places)} classes to judge by: add it to them"
+        )
     aligned = np.zeros((len(probabilities), len(places)))
     aligned[:, [places[value] for value in own]] = probabilities
     return aligned
 
 
 def check_class_probabilities(probabilities: Any, *, name: str = "y_score") -> FloatArray:
-    """Probabilities of shape (n_rows, n_classes); DataError if one is missing, not finite, outside [0, 1], or a row does not sum to 1."""
+    """
+    Probabilities of shape (n_rows, n_classes); DataError if one is missing, not finite, outside [0, 1], or a row does
+    not sum to 1.
+    """
     p = as_floats(probabilities, name=name, n_dimensions=2)
     if p.shape[1] < _MIN_CLASSES:
         raise DataError(f"{name} has shape {p.shape}: give one probability for each of at least two classes")

@@ -21,7 +21,8 @@ class NumericRows:
     """
     True and predicted values of n rows, checked.
 
-    `terms` (n, 5) are what is summed: absolute error, squared error, pinball loss, the true value less the median, and its square.
+    `terms` (n, 5) are what is summed: absolute error, squared error, pinball loss, the true value less the median, and
+    its square.
     """
 
     task: Task
@@ -83,7 +84,9 @@ def check_numeric(y_true: Any, y_pred: Any, *, task: Task = "regression", quanti
     # Around the median and not around the mean: one value far away would leave the others nothing but rounding.
     centred = y - np.median(y)
     pinball = np.where(error >= 0, quantile * error, (quantile - 1) * error)
-    return NumericRows(task=task, y=y, y_pred=p, terms=np.stack([np.abs(error), error**2, pinball, centred, centred**2], axis=1))
+    return NumericRows(
+        task=task, y=y, y_pred=p, terms=np.stack([np.abs(error), error**2, pinball, centred, centred**2], axis=1)
+    )
 
 
 def check_values(values: Any, *, name: str) -> FloatArray:
@@ -93,5 +96,8 @@ def check_values(values: Any, *, name: str) -> FloatArray:
     if n_bad:
         raise DataError(f"{name}: {n_bad} of {len(array)} values are not finite: give a number for every row")
     if len(array) and np.abs(array).max() > _LARGEST:
-        raise DataError(f"{name}: values reach {np.abs(array).max():.3g}: beyond {_LARGEST:g} no error can be computed, scale the target")
+        raise DataError(
+            f"{name}: values reach {np.abs(array).max():.3g}: beyond {_LARGEST:g} no error can be computed, scale the "
+            "target"
+        )
     return array

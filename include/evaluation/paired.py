@@ -1,9 +1,10 @@
 """
 Two models on the same rows: by how much one is better, and whether that may be chance.
 
-The bootstrap resamples both together (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 15 and 16). For
-accuracy, where a row is either right or wrong, McNemar's exact test takes its place: of the rows on which just one of the models is right,
-each model should have half (Q. McNemar, Note on the sampling error of the difference between correlated proportions, 1947).
+The bootstrap resamples both together (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapters
+15 and 16). For accuracy, where a row is either right or wrong, McNemar's exact test takes its place: of the rows on
+which just one of the models is right, each model should have half (Q. McNemar, Note on the sampling error of the
+difference between correlated proportions, 1947).
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class PairedTest:
     """
     How two models are compared.
 
-    `alpha` is the level of each one-sided test that will be made; intervals have confidence 1 - 2 alpha, so that A is significantly worse
-    where the whole interval lies below zero. Smaller levels take more resamples (at least 1,000; the smallest p-value is half of alpha).
-    `tolerance` is a loss that does not count, see `PairedDifference.margin`. With `blocks`, rows are drawn in stretches of time.
+    `alpha` is the level of each one-sided test that will be made; intervals have confidence 1 - 2 alpha, so that A is
+    significantly worse where the whole interval lies below zero. Smaller levels take more resamples (at least 1,000;
+    the smallest p-value is half of alpha). `tolerance` is a loss that does not count, see `PairedDifference.margin`.
+    With `blocks`, rows are drawn in stretches of time.
     """
 
     random_state: int
@@ -48,10 +50,12 @@ class PairedTest:
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
     """
-    By how much model A is better than model B on the same rows (positive: A is better, whatever the metric's direction).
+    By how much model A is better than model B on the same rows (positive: A is better, whatever the metric's
+    direction).
 
-    `p_worse`, `p_better` and `p_close` are one-sided p-values: small ones say that A is worse, that A is better, and that A does not lose
-    `margin` or more. The margin is the tolerance, or of mae, rmse and pinball that share of B's value.
+    `p_worse`, `p_better` and `p_close` are one-sided p-values: small ones say that A is worse, that A is better, and
+    that A does not lose `margin` or more. The margin is the tolerance, or of mae, rmse and pinball that share of B's
+    value.
     """
 
     metric: str
@@ -69,7 +73,10 @@ class PairedDifference:
     def __str__(self) -> str:
         """`+0.0120 (90 % interval +0.0030 to +0.0210, 6,012 rows)`."""
         i = self.interval
-        return f"{i.value:+.4f} ({100 * (1 - 2 * self.alpha):.4g} % interval {i.low:+.4f} to {i.high:+.4f}, {self.n_rows:,} rows)"
+        return (
+            f"{i.value:+.4f} ({100 * (1 - 2 * self.alpha):.4g} % interval {i.low:+.4f} to {i.high:+.4f}, "
+            f"{self.n_rows:,} rows)"
+        )
 
 
 def compare_paired(  # noqa: PLR0913 - what is compared, and how; a record of both would be no shorter
@@ -96,7 +103,9 @@ def compare_paired(  # noqa: PLR0913 - what is compared, and how; a record of bo
     return compare_rows([metric], a, b, test=PairedTest(random_state=random_state, alpha=alpha))[metric]
 
 
-def compare_sorted(metrics: Sequence[str], a: Scored, b: Scored, *, random_state: int, alpha: float = 0.05) -> dict[str, PairedDifference]:
+def compare_sorted(
+    metrics: Sequence[str], a: Scored, b: Scored, *, random_state: int, alpha: float = 0.05
+) -> dict[str, PairedDifference]:
     """Compare as `compare_rows`, without blocks or tolerance."""
     return compare_rows(metrics, a, b, test=PairedTest(random_state=random_state, alpha=alpha))
 
@@ -180,7 +189,8 @@ def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> f
     Returns
     -------
     float
-        One-sided exact p-value: the chance of at least as many rows on which A alone is right, were it a coin's throw. 1 if there is none.
+        One-sided exact p-value: the chance of at least as many rows on which A alone is right, were it a coin's throw.
+        1 if there is none.
 
     """
     n_a, n_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
@@ -189,7 +199,10 @@ def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> f
 
 
 def is_right(task: Task, y_true: Any, predicted: Any) -> npt.NDArray[np.bool_]:
-    """Whether a classifier's most probable class is the true one, row by row; at 0.5 and more a row counts as positive."""
+    """
+    Whether a classifier's most probable class is the true one, row by row; at 0.5 and more a row counts
+    as positive.
+    """
     y, p = np.asarray(y_true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     chosen = p.argmax(axis=1) if task == "multiclass" else p >= 0.5
     return np.asarray(chosen == y, dtype=np.bool_)
@@ -211,7 +224,8 @@ def _too_few(blocks: Blocks | None) -> str:
     if blocks is None or blocks.n_blocks >= MIN_BLOCKS:
         return ""
     return (
-        f"the rows are {blocks.n_blocks} blocks of time long: at least {MIN_BLOCKS} are needed to tell how much one differs from the next"
+        f"the rows are {blocks.n_blocks} blocks of time long: at least {MIN_BLOCKS} are needed to tell how much "
+        "one differs from the next"
     )
 
 
@@ -227,7 +241,8 @@ def _difference(
     defined = gains[np.isfinite(gains)]
     margin = margin_of(metric, values[1], tolerance=test.tolerance)
     p_worse, p_better, p_close = (
-        1.0 if interval.reason else _p_value(is_against) for is_against in (defined >= 0, defined <= 0, defined <= -margin)
+        1.0 if interval.reason else _p_value(is_against)
+        for is_against in (defined >= 0, defined <= 0, defined <= -margin)
     )
     return PairedDifference(
         metric=metric,

@@ -28,8 +28,9 @@ class EvaluationReport:
     """
     All that was measured on the test rows. Intervals are percentile bootstrap, 95 %.
 
-    `n_positives` and `confusion` are of two classes, `classes` and `confusion_matrix` of several, `residuals` of numbers; `importance`
-    (the most important first), `dependence` and `examples` are empty where the model itself was not at hand.
+    `n_positives` and `confusion` are of two classes, `classes` and `confusion_matrix` of several, `residuals` of
+    numbers; `importance` (the most important first), `dependence` and `examples` are empty where the model itself was
+    not at hand.
     """
 
     task: Task
@@ -40,7 +41,8 @@ class EvaluationReport:
     n_bootstrap: int
     random_state: int
     block_seconds: float | None = None  # rows this close in time were drawn together
-    calibration_error: Interval | None = None  # of classifiers: how far promised probabilities are from what happened, on average
+    # of classifiers: how far promised probabilities are from what happened, on average
+    calibration_error: Interval | None = None
     n_positives: int | None = None
     classes: tuple[str, ...] = ()
     confusion: ConfusionCounts | None = None

@@ -1,10 +1,11 @@
 """
 Resamples as counts: how often each row was drawn.
 
-Drawing rows with replacement is the same as weighting each row by how often it was drawn (B. Efron and R. J. Tibshirani, An Introduction
-to the Bootstrap, 1993, chapter 20), so nothing is copied or sorted again. Rows that follow each other in time depend on each other, and
-resampling them one by one would make every interval too narrow: there, whole stretches of time are drawn (H. R. Künsch, The jackknife and
-the bootstrap for general stationary observations, 1989), on a circle, so that the first and last rows are drawn as often as the others.
+Drawing rows with replacement is the same as weighting each row by how often it was drawn (B. Efron and R. J.
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 20), so nothing is copied or sorted again. Rows that follow
+each other in time depend on each other, and resampling them one by one would make every interval too narrow: there,
+whole stretches of time are drawn (H. R. Künsch, The jackknife and the bootstrap for general stationary observations,
+1989), on a circle, so that the first and last rows are drawn as often as the others.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Blocks:
     """
     Rows in the order of time, cut into stretches.
 
-    `order` (n_rows,) sorts the caller's rows by time; a stretch is `length` rows long, about as many as one block of time holds.
+    `order` (n_rows,) sorts the caller's rows by time; a stretch is `length` rows long, about as many as one block of
+    time holds.
     """
 
     order: npt.NDArray[np.intp]
@@ -49,7 +51,8 @@ class Blocks:
         """
         By what to widen a resampled distribution, because its spread was estimated from few blocks.
 
-        Student's quantile in place of the normal one, and n/(n-1) for the variance: what a t-test of block means would do.
+        Student's quantile in place of the normal one, and n/(n-1) for the variance: what a t-test of block means would
+        do.
         """
         n = self.n_blocks
         if n < 2:
@@ -83,8 +86,13 @@ def cut_blocks(times: Any, block: timedelta) -> Blocks:
     return Blocks(order=order, length=max(1, round(len(moments) / n_blocks)))
 
 
-def resample_counts(n_rows: int, n_resamples: int, *, rng: np.random.Generator, blocks: Blocks | None = None) -> Iterator[FloatArray]:
-    """Draw n rows with replacement, `n_resamples` times. Yields chunks of shape (up to n_resamples, n_rows): how often each was drawn."""
+def resample_counts(
+    n_rows: int, n_resamples: int, *, rng: np.random.Generator, blocks: Blocks | None = None
+) -> Iterator[FloatArray]:
+    """
+    Draw n rows with replacement, `n_resamples` times. Yields chunks of shape (up to n_resamples, n_rows): how often
+    each was drawn.
+    """
     per_chunk = max(1, _CHUNK_CELLS // n_rows)
     for start in range(0, n_resamples, per_chunk):
         size = min(per_chunk, n_resamples - start)
@@ -95,8 +103,13 @@ def resample_counts(n_rows: int, n_resamples: int, *, rng: np.random.Generator, 
             yield _draw_blocks(blocks, size, rng=rng)
 
 
-def seeded_counts(n_rows: int, n_resamples: int, *, random_state: int, blocks: Blocks | None = None) -> Iterator[FloatArray]:
-    """As `resample_counts` from a seed. A gate asks many questions about the same number of rows: small ones are drawn once."""
+def seeded_counts(
+    n_rows: int, n_resamples: int, *, random_state: int, blocks: Blocks | None = None
+) -> Iterator[FloatArray]:
+    """
+    As `resample_counts` from a seed. A gate asks many questions about the same number of rows: small ones are drawn
+    once.
+    """
     if blocks is not None or n_rows * n_resamples > _KEPT_CELLS:
         yield from resample_counts(n_rows, n_resamples, rng=np.random.default_rng(random_state), blocks=blocks)
         return

@@ -20,8 +20,8 @@ class Scored(Protocol):
     """
     Truth and predictions of n rows, checked once, and ready to be scored under many weightings.
 
-    A bootstrap resample is the same rows with other weights (how often each was drawn), so `weighted` takes a whole matrix of weights
-    at once. The point estimate is the case "every weight is one": both come from the same code.
+    A bootstrap resample is the same rows with other weights (how often each was drawn), so `weighted` takes a whole
+    matrix of weights at once. The point estimate is the case "every weight is one": both come from the same code.
     """
 
     @property
@@ -124,9 +124,13 @@ def require_probabilities(values: FloatArray, *, name: str) -> None:
     is_bad = ~np.isfinite(values)
     n_bad = int((is_bad if values.ndim == 1 else is_bad.any(axis=1)).sum())
     if n_bad:
-        raise DataError(f"{name}: {n_bad} of {len(values)} scores are not finite: a model must give a probability for every row")
+        raise DataError(
+            f"{name}: {n_bad} of {len(values)} scores are not finite: a model must give a probability for every row"
+        )
     if values.size and (values.min() < 0 or values.max() > 1):
-        raise DataError(f"{name}: scores reach from {values.min():.6g} to {values.max():.6g}: probabilities lie in [0, 1]")
+        raise DataError(
+            f"{name}: scores reach from {values.min():.6g} to {values.max():.6g}: probabilities lie in [0, 1]"
+        )
 
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

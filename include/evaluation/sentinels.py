@@ -1,19 +1,20 @@
 """
 The gate's self-test: models whose verdict is known, made of the run's own evidence and judged by the gate's own code.
 
-Champion gates ship broken, and nobody notices, for a gate that always says yes is never in the way. So before each verdict the gate is
-shown six models; "the incumbent" is the champion, or the candidate where there is none yet:
+Champion gates ship broken, and nobody notices, for a gate that always says yes is never in the way. So before each
+verdict the gate is shown six models; "the incumbent" is the champion, or the candidate where there is none yet:
 
 - `itself`: the incumbent against itself. It is no better, and must not be promoted.
-- `oracle`: the incumbent, moved towards the truth, against the same moved away from it (the incumbent itself may be beyond improvement). It
+- `oracle`: the incumbent, moved towards the truth, against the same moved away from it (the incumbent itself may be
+beyond improvement). It
   is better, and must be promoted.
 - `worse`: the incumbent's answers in another order, against the oracle. It must not be promoted.
 - `shuffled`: answers to labels in another order, with no champion to compare with. Not promoted, five orders in a row.
 - `constant`: one answer for all rows, with and without a champion. Not promoted.
 - `nan`: the oracle, with one answer missing. Not promoted.
 
-One wrong verdict, or a difference that the gate did not see as it was planted, and the gate fails closed. Of few rows even an oracle may
-not be told from the incumbent: that is no defect, but lets nothing ship without a person (HOLD).
+One wrong verdict, or a difference that the gate did not see as it was planted, and the gate fails closed. Of few rows
+even an oracle may not be told from the incumbent: that is no defect, but lets nothing ship without a person (HOLD).
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from include.workflow.gate import Gate
 NAMES = ("itself", "oracle", "worse", "shuffled", "constant", "nan")
 MIN_ROWS = 20  # what no gate may judge by: of fewer, chance makes anything
 MAX_ROWS = 200  # what a planted difference takes to be seen, and little time
-_TOWARDS = 0.75  # how far an oracle goes to the truth, and its opposite from it: the most probable class is then the true one
-_N_ORDERS = 5  # a sound gate promotes a model of shuffled labels at most alpha of the time: five times in a row, it is broken
+# how far an oracle goes to the truth, and its opposite from it: the most probable class is then the true one
+_TOWARDS = 0.75
+# a sound gate promotes a model of shuffled labels at most alpha of the time: five times in a row, it is broken
+_N_ORDERS = 5
 _SEEN_AS_PLANTED = 1e-9
 _MAX_REASON = 300  # characters
 
@@ -83,7 +86,8 @@ def self_test(evidence: GateEvidence, gate: Gate, *, judge: Judge) -> list[Check
     evidence : GateEvidence
         Of this run, with usable numbers and at least one row.
     gate : Gate
-        As declared. Sentinels are judged by its rule, level, tolerance and metrics; minima, budgets and slices say nothing of them.
+        As declared. Sentinels are judged by its rule, level, tolerance and metrics; minima, budgets and slices say
+        nothing of them.
     judge : callable
         The very code that judges the candidate.
 
@@ -95,7 +99,13 @@ def self_test(evidence: GateEvidence, gate: Gate, *, judge: Judge) -> list[Check
     """
     rows = _choose_rows(evidence)
     if len(rows) < MIN_ROWS:
-        return [failed("self-test", "HOLD", f"{len(rows)} rows are too few for the gate's self-test: it takes at least {MIN_ROWS}")]
+        return [
+            failed(
+                "self-test",
+                "HOLD",
+                f"{len(rows)} rows are too few for the gate's self-test: it takes at least {MIN_ROWS}",
+            )
+        ]
     stage = _set_stage(select_rows(evidence, rows), gate)
     found = {
         "itself": [_refused(stage, judge, candidate=stage.incumbent, champion=stage.incumbent)],
@@ -117,8 +127,12 @@ def _summarise(details: list[Check]) -> Check:
     worst = _worst_of("self-test", details)
     if not worst.is_failed:
         return passed("self-test", f"the gate judged {len(details)} sentinels as it should")
-    wrong = [f"{check.name.removeprefix('self-test ')}: {check.reason}" for check in details if check.forces == worst.forces]
-    prefix = "the gate's self-test failed" if worst.forces == "REJECT" else "the gate's self-test could not be completed"
+    wrong = [
+        f"{check.name.removeprefix('self-test ')}: {check.reason}" for check in details if check.forces == worst.forces
+    ]
+    prefix = (
+        "the gate's self-test failed" if worst.forces == "REJECT" else "the gate's self-test could not be completed"
+    )
     return replace(worst, reason=f"{prefix}: {'; '.join(wrong)}")
 
 
@@ -142,7 +156,10 @@ def _set_stage(rows: GateEvidence, gate: Gate) -> _Stage:
 
 
 def _choose_rows(evidence: GateEvidence) -> npt.NDArray[np.intp]:
-    """Up to 200 rows that neither model was trained on, evenly from the whole; of two classes, the rarer one is taken first."""
+    """
+    Up to 200 rows that neither model was trained on, evenly from the whole; of two classes, the rarer one is taken
+    first.
+    """
     unseen = ~seen_mask(evidence, "seen_by_candidate")
     if evidence.champion is not None and (both := unseen & ~seen_mask(evidence, "seen_by_champion")).any():
         unseen = both
@@ -172,7 +189,9 @@ def _truth_and_lie(rows: GateEvidence, incumbent: FloatArray) -> tuple[FloatArra
     return y, y + 2 * spread * np.where(y >= np.median(y), -1.0, 1.0)
 
 
-def _judged(stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: FloatArray | None, **changes: Any) -> Judgement:
+def _judged(
+    stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: FloatArray | None, **changes: Any
+) -> Judgement:
     has_champion = champion is not None
     evidence = replace(
         stage.evidence,
@@ -185,7 +204,9 @@ def _judged(stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: Flo
     return judge(evidence, stage.gate)
 
 
-def _refused(stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: FloatArray | None, **changes: Any) -> Check:
+def _refused(
+    stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: FloatArray | None, **changes: Any
+) -> Check:
     """Check that a model is not promoted."""
     found = _judged(stage, judge, candidate=candidate, champion=champion, **changes)
     if found.verdict == "PROMOTE":
@@ -200,8 +221,12 @@ def _planted(stage: _Stage, judge: Judge, *, candidate: FloatArray, champion: Fl
     for metric in judged_metrics(rows, stage.gate):
         ours, theirs = (score(metric, rows.y_true, model, task=rows.task) for model in (candidate, champion))
         planted, observed = float(gain(metric, ours, theirs)), seen.get(f"metric {metric}")
-        if math.isfinite(planted) and (observed is None or not abs(observed - planted) <= _SEEN_AS_PLANTED * max(1.0, abs(planted))):
-            return failed("sentinel", "REJECT", f"it saw a difference of {observed} in {metric}, where {planted:.6g} was planted")
+        if math.isfinite(planted) and (
+            observed is None or not abs(observed - planted) <= _SEEN_AS_PLANTED * max(1.0, abs(planted))
+        ):
+            return failed(
+                "sentinel", "REJECT", f"it saw a difference of {observed} in {metric}, where {planted:.6g} was planted"
+            )
         # A loss within the tolerance may pass, and rightly so.
         is_told |= planted < -margin_of(metric, theirs, tolerance=stage.gate.against_champion.tolerance)
     why = "; ".join(found.reasons)[:_MAX_REASON]
@@ -219,7 +244,12 @@ def _shuffled(stage: _Stage, judge: Judge) -> Check:
     for _ in range(_N_ORDERS):
         y_true = stage.rng.permutation(np.asarray(stage.evidence.y_true))
         answer = _refused(
-            stage, judge, candidate=stage.incumbent, champion=None, y_true=y_true, naive=stage.rng.permutation(stage.incumbent)
+            stage,
+            judge,
+            candidate=stage.incumbent,
+            champion=None,
+            y_true=y_true,
+            naive=stage.rng.permutation(stage.incumbent),
         )
         if not answer.is_failed:
             return answer

@@ -43,7 +43,9 @@ def split_by_slices(slices: Mapping[str, Any], *, n_rows: int) -> Iterator[tuple
     for column, values in slices.items():
         labels = np.array([_label(v) for v in values], dtype=object)
         if len(labels) != n_rows:
-            raise DataError(f"slice column {column!r} has {len(labels)} values for {n_rows} rows: give one for each row")
+            raise DataError(
+                f"slice column {column!r} has {len(labels)} values for {n_rows} rows: give one for each row"
+            )
         names, counts = np.unique(labels.astype(str), return_counts=True)
         ranked = [str(name) for name in names[np.argsort(-counts, kind="stable")]]
         kept = ranked if len(ranked) <= MAX_SLICE_VALUES else ranked[:MAX_SLICE_VALUES]
@@ -64,7 +66,8 @@ def points_only(rows: Scored) -> MetricTable:
     points = rows.weighted(np.ones((1, rows.n_rows)), metrics)
     few = f"{rows.n_rows} rows: fewer than {MIN_SLICE_ROWS} give no interval"
     return {
-        name: Interval(value=float(points[name][0]), low=np.nan, high=np.nan, reason=rows.why_undefined(name) or few) for name in metrics
+        name: Interval(value=float(points[name][0]), low=np.nan, high=np.nan, reason=rows.why_undefined(name) or few)
+        for name in metrics
     }
 
 

@@ -32,7 +32,13 @@ class Point:
 
 
 def draw_bars(
-    title: str, note: str, *, labels: Sequence[str], bars: Sequence[tuple[str, str, Sequence[float]]], width: int = 420, height: int = 230
+    title: str,
+    note: str,
+    *,
+    labels: Sequence[str],
+    bars: Sequence[tuple[str, str, Sequence[float]]],
+    width: int = 420,
+    height: int = 230,
 ) -> bytes:
     """
     Draw shares side by side.
@@ -52,7 +58,11 @@ def draw_bars(
     top = _nice_top(max((value for _, _, values in bars for value in values), default=1.0))
     plot_width, plot_height = width - _LEFT - 8, height - _TOP - _LABELS
     slot = plot_width / max(1, len(labels))
-    parts = [*_head(title, note), *_grid(0.0, top, width=width, plot_height=plot_height), *_legend([(n, c) for n, c, _ in bars], width)]
+    parts = [
+        *_head(title, note),
+        *_grid(0.0, top, width=width, plot_height=plot_height),
+        *_legend([(n, c) for n, c, _ in bars], width),
+    ]
     bar = 0.8 * slot / max(1, len(bars))
     for j, (_, color, values) in enumerate(bars):
         for i, value in enumerate(values):
@@ -80,7 +90,10 @@ def draw_points(
         left, x = _LEFT + slot * i, _LEFT + slot * (i + 0.5)
         if point.reference is not None:
             y = at(point.reference)
-            parts.append(f'<line x1="{left:.2f}" x2="{left + slot:.2f}" y1="{y:.2f}" y2="{y:.2f}" stroke="{GREY}" stroke-dasharray="4 3"/>')
+            parts.append(
+                f'<line x1="{left:.2f}" x2="{left + slot:.2f}" y1="{y:.2f}" y2="{y:.2f}" stroke="{GREY}" '
+                'stroke-dasharray="4 3"/>'
+            )
         if point.low is not None and point.high is not None:
             ends = f'y1="{at(point.low):.2f}" y2="{at(point.high):.2f}"'
             parts.append(f'<line x1="{x:.2f}" x2="{x:.2f}" {ends} stroke="{point.color}" stroke-width="1.6"/>')
@@ -106,7 +119,9 @@ def _grid(bottom: float, top: float, *, width: int, plot_height: float) -> Itera
 def _legend(entries: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
     for i, (name, color) in enumerate(entries):
         x = width - 72 * (len(entries) - i)
-        yield f'<rect x="{x}" y="9" width="9" height="9" fill="{color}"/><text x="{x + 13}" y="17">{escape(name)}</text>'
+        yield (
+            f'<rect x="{x}" y="9" width="9" height="9" fill="{color}"/><text x="{x + 13}" y="17">{escape(name)}</text>'
+        )
 
 
 def _place_labels(labels: Sequence[str], *, slot: float, y: float) -> Iterator[str]:
@@ -115,7 +130,10 @@ def _place_labels(labels: Sequence[str], *, slot: float, y: float) -> Iterator[s
         if label:
             x = _LEFT + slot * (i + 0.5)
             turned = f'transform="rotate(-50 {x:.2f} {y + 11:.2f})"'
-            yield f'<text x="{x:.2f}" y="{y + 11:.2f}" font-size="{size}" text-anchor="end" {turned}>{escape(label)}</text>'
+            yield (
+                f'<text x="{x:.2f}" y="{y + 11:.2f}" font-size="{size}" text-anchor="end" '
+                f"{turned}>{escape(label)}</text>"
+            )
 
 
 def _nice_top(value: float) -> float:
@@ -128,5 +146,8 @@ def _nice_top(value: float) -> float:
 
 def _svg(parts: Sequence[str], *, width: int, height: int) -> bytes:
     look = f'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="10" fill="{_TEXT}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" {look}>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f"{look}>"
+    )
     return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>"]).encode()

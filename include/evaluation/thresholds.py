@@ -30,7 +30,10 @@ class ThresholdChoice:
 
     def describe(self) -> str:
         """Tell the choice in a sentence."""
-        told = f"precision {self.precision:.3f} and recall {self.recall:.3f} on the {self.n_rows:,} validation rows that it was chosen on"
+        told = (
+            f"precision {self.precision:.3f} and recall {self.recall:.3f} on the {self.n_rows:,} validation rows "
+            "that it was chosen on"
+        )
         if self.is_reached:
             return f"The threshold {self.threshold:.4g} was chosen for {self.goal}: {told}."
         return f"No threshold reaches {self.goal}; {self.threshold:.4g} comes closest: {told}."
@@ -38,7 +41,8 @@ class ThresholdChoice:
 
 def choose_threshold(y_true: Any, y_score: Any, goal: str | Costs) -> ThresholdChoice:
     """
-    Choose the threshold that serves a goal best on these rows: out-of-sample ones, and not those that the model is judged on.
+    Choose the threshold that serves a goal best on these rows: out-of-sample ones, and not those that the model is
+    judged on.
 
     Parameters
     ----------
@@ -47,13 +51,14 @@ def choose_threshold(y_true: Any, y_score: Any, goal: str | Costs) -> ThresholdC
     y_score : array-like of shape (n_rows,)
         Probability of the positive class.
     goal : str or Costs
-        "recall@precision=0.6": the greatest recall at a precision of at least 0.6; "precision@recall=0.8": the reverse; "f1"; "accuracy";
-        or what each kind of mistake costs: the least sum.
+        "recall@precision=0.6": the greatest recall at a precision of at least 0.6; "precision@recall=0.8": the reverse;
+        "f1"; "accuracy"; or what each kind of mistake costs: the least sum.
 
     Returns
     -------
     ThresholdChoice
-        Halfway between the lowest score that counts as positive and the next lower one. Of equally good ones, the highest.
+        Halfway between the lowest score that counts as positive and the next lower one. Of equally good ones, the
+        highest.
 
     Raises
     ------
@@ -73,7 +78,9 @@ def choose_threshold(y_true: Any, y_score: Any, goal: str | Costs) -> ThresholdC
     scores = np.sort(np.asarray(y_score, dtype=np.float64))[::-1][rows.group_ends]
     return ThresholdChoice(
         threshold=_between(scores, best),
-        goal=goal if isinstance(goal, str) else f"the least cost (false alarm {goal.false_positive:g}, miss {goal.false_negative:g})",
+        goal=goal
+        if isinstance(goal, str)
+        else f"the least cost (false alarm {goal.false_positive:g}, miss {goal.false_negative:g})",
         precision=float(precision[best]),
         recall=float(recall[best]),
         n_rows=rows.n_rows,
@@ -82,13 +89,22 @@ def choose_threshold(y_true: Any, y_score: Any, goal: str | Costs) -> ThresholdC
 
 
 def _counts(rows: ScoredRows) -> tuple[FloatArray, FloatArray]:
-    """Hits and false alarms for each threshold: above all scores first, then at each distinct score, from the highest down."""
+    """
+    Hits and false alarms for each threshold: above all scores first, then at each distinct score, from the highest
+    down.
+    """
     hits = np.cumsum(rows.y)[rows.group_ends]
     return np.append(0.0, hits), np.append(0.0, rows.group_ends + 1 - hits)
 
 
 def _worth(
-    goal: str | Costs, hits: FloatArray, alarms: FloatArray, *, rows: ScoredRows, precision: FloatArray, recall: FloatArray
+    goal: str | Costs,
+    hits: FloatArray,
+    alarms: FloatArray,
+    *,
+    rows: ScoredRows,
+    precision: FloatArray,
+    recall: FloatArray,
 ) -> tuple[FloatArray, Any]:
     """Give each threshold's worth, and whether it keeps the goal's bound."""
     always = np.ones(len(hits), dtype=bool)
@@ -106,7 +122,9 @@ def _worth(
     except ValueError:
         least = np.nan
     if {asked, given} != set(shares) or not 0 < least <= 1:
-        raise DataError(f"goal {goal[:60]!r} is unknown: give recall@precision=0.6, precision@recall=0.8, f1, accuracy or Costs")
+        raise DataError(
+            f"goal {goal[:60]!r} is unknown: give recall@precision=0.6, precision@recall=0.8, f1, accuracy or Costs"
+        )
     # Nothing found has no precision. A hair of room: 3/5 is not quite 0.6 in every sum.
     return shares[asked] + 1e-9 * shares[given], (shares[given] >= least - 1e-12) & (hits + alarms > 0)
 
@@ -116,7 +134,10 @@ def _bounded(goal: str | Costs, precision: FloatArray, recall: FloatArray) -> Fl
 
 
 def _between(scores: FloatArray, index: int) -> float:
-    """Threshold that lets the first `index` distinct scores pass, halfway to the next; above the highest, nothing passes."""
+    """
+    Threshold that lets the first `index` distinct scores pass, halfway to the next; above the highest,
+    nothing passes.
+    """
     if index == 0:
         return float(np.nextafter(scores[0], np.inf))
     lowest = float(scores[index - 1])

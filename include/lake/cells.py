@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def is_in_small_cell(rows: pa.Table, columns: tuple[str, ...], *, respondent: str | None, k: int, among: np.ndarray) -> np.ndarray:
+def is_in_small_cell(
+    rows: pa.Table, columns: tuple[str, ...], *, respondent: str | None, k: int, among: np.ndarray
+) -> np.ndarray:
     """
     Find the rows whose values in some columns are shared by too few respondents.
 
@@ -18,7 +20,8 @@ def is_in_small_cell(rows: pa.Table, columns: tuple[str, ...], *, respondent: st
     columns : tuple of str
         Rows that agree in all of them make a cell.
     respondent : str, optional
-        The column that tells respondents apart: several rows of one count once. Without it, or where it is null, each row counts as one.
+        The column that tells respondents apart: several rows of one count once. Without it, or where it is null, each
+        row counts as one.
     k : int
         A cell of fewer respondents is small.
     among : ndarray of bool, of shape (n_rows,)

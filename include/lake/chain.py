@@ -1,9 +1,11 @@
 """
-Chains of the ledger's lines: each holds the digest of the one before it of the same workflow, so that a change is noticed.
+Chains of the ledger's lines: each holds the digest of the one before it of the same workflow, so that a change is
+noticed.
 
-Lines 1, 2, 3, ... of one workflow are links. A link's digest covers all its fields, its number and the digest before it: a line that is
-changed, removed, added or moved breaks the chain there. Lines from before there were chains are covered as a whole by the first link. Who
-can rewrite a line and all lines after it is noticed only if links are signed, with a key that he does not have.
+Lines 1, 2, 3, ... of one workflow are links. A link's digest covers all its fields, its number and the digest before
+it: a line that is changed, removed, added or moved breaks the chain there. Lines from before there were chains are
+covered as a whole by the first link. Who can rewrite a line and all lines after it is noticed only if links are signed,
+with a key that he does not have.
 """
 
 from __future__ import annotations
@@ -27,14 +29,22 @@ _NOT_DIGESTED = frozenset({"record_digest", "signature"})
 
 
 def link(record: L, *, key: str | None) -> L:
-    """Complete a record that has its number and the digest before it: with its own digest and, if there is a key, a signature."""
+    """
+    Complete a record that has its number and the digest before it: with its own digest and, if there is a key, a
+    signature.
+    """
     digest = digest_of_record(record)
     return replace(record, record_digest=digest, signature=None if key is None else _sign(digest, key))
 
 
 def digest_of_record(record: LinkedRecord) -> str:
-    """SHA-256 of all fields that have a value: a field that records gain later leaves the digests of older ones as they were."""
-    values = {name: _plain(value) for name, value in asdict(record).items() if value is not None and name not in _NOT_DIGESTED}
+    """
+    SHA-256 of all fields that have a value: a field that records gain later leaves the digests of older ones as they
+    were.
+    """
+    values = {
+        name: _plain(value) for name, value in asdict(record).items() if value is not None and name not in _NOT_DIGESTED
+    }
     return digest_bytes(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
 
 
@@ -69,11 +79,18 @@ def find_faults(records: Sequence[LinkedRecord], *, n_links: int, key: str | Non
     faults = []
     previous, is_signed = (digest_of_lines(older) if older else START), False
     if links and links[0].sequence == 1 and links[0].previous_digest != previous:
-        faults.append(f"the {len(older)} lines without a link are not those from before the chain: one was changed, added or removed")
+        faults.append(
+            f"the {len(older)} lines without a link are not those from before the chain: one was changed, added or "
+            "removed"
+        )
         previous = str(links[0].previous_digest)
     numbers = [_number(record) for record in links]
     faults += [f"line {number} is missing" for number in range(1, n_links + 1) if number not in numbers]
-    faults += [f"line {number} is there {numbers.count(number)} times" for number in sorted(set(numbers)) if numbers.count(number) > 1]
+    faults += [
+        f"line {number} is there {numbers.count(number)} times"
+        for number in sorted(set(numbers))
+        if numbers.count(number) > 1
+    ]
     faults += [f"line {number} was never appended" for number in numbers if number > n_links]
     expected = 1
     for record in links:

@@ -1,9 +1,10 @@
 """
-Digests of tables: the same for the same rows in the same order, whatever the chunks, batches, files or order of columns.
+Digests of tables: the same for the same rows in the same order, whatever the chunks, batches, files or order of
+columns.
 
-Each column is hashed by streams that ignore where batches end: whether a value is there, the values (zero where there is none), and
-for text and lists their lengths. A column that holds no value at all counts as absent, so that a column that a table
-gains later leaves the digests of older partitions as they were.
+Each column is hashed by streams that ignore where batches end: whether a value is there, the values (zero where there
+is none), and for text and lists their lengths. A column that holds no value at all counts as absent, so that a column
+that a table gains later leaves the digests of older partitions as they were.
 """
 
 from __future__ import annotations
@@ -52,14 +53,19 @@ class TableDigest:
         if self._columns is None:
             self._columns = {name: _ColumnDigest(lake_type(name, data_type)) for name, data_type in fields.items()}
         if fields.keys() != self._columns.keys():
-            raise DataError(f"a batch has the columns {sorted(fields)}, those before it {sorted(self._columns)}: read them with one query")
+            raise DataError(
+                f"a batch has the columns {sorted(fields)}, those before it {sorted(self._columns)}: read them with "
+                "one query"
+            )
         self.n_rows += batch.num_rows
         for name, column in self._columns.items():
             column.update(batch.column(batch.schema.get_field_index(name)))
 
     def hexdigest(self) -> str:
         """Return the SHA-256 of all rows so far, as 64 hex digits."""
-        columns = [[name, column.summary()] for name, column in sorted((self._columns or {}).items()) if column.n_values]
+        columns = [
+            [name, column.summary()] for name, column in sorted((self._columns or {}).items()) if column.n_values
+        ]
         return digest_bytes(json.dumps([FORMAT, self.n_rows, columns], ensure_ascii=True).encode())
 
 

@@ -1,7 +1,8 @@
 """
 `ledger/erasures`: who was erased, and with what proof; so it also says whose answers must never come in again.
 
-A respondent stands there as the digest of the pseudonym: whoever holds the pseudonym can tell, nobody can read it from there.
+A respondent stands there as the digest of the pseudonym: whoever holds the pseudonym can tell, nobody can read it from
+there.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ SCHEMA = pa.schema(
 
 def record_request(lake: Lake, workflow: str, digest: str, *, now: datetime) -> None:
     """Write down, once, that a respondent is to be erased: from here on no answer of theirs comes in."""
-    _append(lake, {"workflow": workflow, "pseudonym_digest": digest, "action": REQUESTED}, now=now, name=f"{workflow} {digest} requested")
+    _append(
+        lake,
+        {"workflow": workflow, "pseudonym_digest": digest, "action": REQUESTED},
+        now=now,
+        name=f"{workflow} {digest} requested",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +50,8 @@ class ErasureProof:
     """
     What an erasure found and left, in rows by table, and what it read afterwards without finding anything.
 
-    `files_removed` and `files_scanned` count files, also those of old versions. `models` are the versions that were trained or judged on
-    the respondent; of `models_unknown` it could not be told, for their rows had gone before.
+    `files_removed` and `files_scanned` count files, also those of old versions. `models` are the versions that were
+    trained or judged on the respondent; of `models_unknown` it could not be told, for their rows had gone before.
     """
 
     workflow: str
@@ -62,7 +68,11 @@ class ErasureProof:
 def record_proof(lake: Lake, proof: ErasureProof, *, token: int) -> None:
     """Write down what an erasure removed, once for each try."""
     as_json = ("rows_before", "rows_after", "models", "models_unknown")
-    row = {**asdict(proof), "action": ERASED, **{name: json.dumps(getattr(proof, name), sort_keys=True) for name in as_json}}
+    row = {
+        **asdict(proof),
+        "action": ERASED,
+        **{name: json.dumps(getattr(proof, name), sort_keys=True) for name in as_json},
+    }
     _append(lake, row, now=proof.recorded_at, name=f"{proof.workflow} {proof.pseudonym_digest} erased {token}")
 
 

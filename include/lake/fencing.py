@@ -41,7 +41,8 @@ def token_of_try(try_id: str) -> int:
         value = UUID(int=0)
     if value.version != 7:
         raise LakeError(
-            f"try id {try_id!r} is no UUIDv7, so it does not tell which try is newer: use the task instance's id, or new_token()"
+            f"try id {try_id!r} is no UUIDv7, so it does not tell which try is newer: use the task instance's id, or "
+            "new_token()"
         )
     milliseconds, random = value.int >> 80, (value.int >> 64) & 0xFFF
     return milliseconds << RANDOM_BITS | random

@@ -77,7 +77,11 @@ def delete_file(lake: Lake, table: str, path: str) -> None:
 
 def _commits(lake: Lake, table: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     filesystem = native_filesystem(lake, table)
-    names = [info.path for info in filesystem.get_file_info(fs.FileSelector(LOG, allow_not_found=True)) if info.path.endswith(".json")]
+    names = [
+        info.path
+        for info in filesystem.get_file_info(fs.FileSelector(LOG, allow_not_found=True))
+        if info.path.endswith(".json")
+    ]
     for name in sorted(names):
         stem = name.rpartition("/")[2].removesuffix(".json")
         if stem.isdigit():

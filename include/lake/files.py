@@ -1,8 +1,8 @@
 """
 Small immutable files below the lake's root: splits, trials, evidence.
 
-A file appears whole or not at all, and never changes until it is removed: the same bytes may be written again, other bytes under a taken
-name are refused. A log is the one exception: it grows line by line.
+A file appears whole or not at all, and never changes until it is removed: the same bytes may be written again, other
+bytes under a taken name are refused. A log is the one exception: it grows line by line.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def put_file(lake: Lake, path: str, data: bytes, *, is_flushed: bool = True) -> 
     data : bytes
         The whole content.
     is_flushed : bool
-        Whether a local file is on the disk before this returns. Of one that can be worked out again it need not be: it survives the process
-        that wrote it, and after a power failure its content may be cut, which its reader has to bear.
+        Whether a local file is on the disk before this returns. Of one that can be worked out again it need not be: it
+        survives the process that wrote it, and after a power failure its content may be cut, which its reader has to
+        bear.
 
     Returns
     -------
@@ -49,9 +50,16 @@ def put_file(lake: Lake, path: str, data: bytes, *, is_flushed: bool = True) -> 
         If the path leaves the lake or enters a table's log, or the name is taken by other bytes.
 
     """
-    is_new = _put_object(lake, _checked(path), data) if lake.is_remote else _put_local(f"{lake.uri}/{_checked(path)}", data, is_flushed)
+    is_new = (
+        _put_object(lake, _checked(path), data)
+        if lake.is_remote
+        else _put_local(f"{lake.uri}/{_checked(path)}", data, is_flushed)
+    )
     if not is_new and get_file(lake, path) != data:
-        raise LakeError(f"file {path!r} exists in the lake with other content, and files there never change: write it under a new name")
+        raise LakeError(
+            f"file {path!r} exists in the lake with other content, and files there never change: write it under a new "
+            "name"
+        )
     return f"{lake.uri}/{path}"
 
 
@@ -59,8 +67,9 @@ def append_line(lake: Lake, path: str, line: bytes) -> None:
     """
     Add a line to a log. It survives the process that wrote it; after a power failure the last lines may be cut or gone.
 
-    In a folder a log is one file: to make one for each line would take a hundred times as long. On S3, where nothing grows, each line is an
-    object of its own, whose name begins with `path`; so who reads a log reads all files of its folder.
+    In a folder a log is one file: to make one for each line would take a hundred times as long. On S3, where nothing
+    grows, each line is an object of its own, whose name begins with `path`; so who reads a log reads all files of its
+    folder.
     """
     if lake.is_remote:
         put_file(lake, f"{path}-{digest_bytes(line)[:32]}", line)
@@ -95,7 +104,10 @@ def list_files(lake: Lake, prefix: str) -> list[str]:
     below = len(lake.uri) + 1
     # A leading dot marks a file that is still being written, or whose writer was killed.
     return sorted(
-        f"{parent}/{name}"[below:] for parent, _, names in os.walk(f"{lake.uri}/{folder}") for name in names if not name.startswith(".")
+        f"{parent}/{name}"[below:]
+        for parent, _, names in os.walk(f"{lake.uri}/{folder}")
+        for name in names
+        if not name.startswith(".")
     )
 
 
@@ -120,7 +132,8 @@ def _checked(path: str) -> str:
     segments = path.split("/")
     if "_delta_log" in segments or not all(FILE_SEGMENT.fullmatch(segment) for segment in segments):
         raise LakeError(
-            f"{path[:200]!r} is no path of a file in the lake: use segments of letters, digits and . _ = - that don't begin with a dot"
+            f"{path[:200]!r} is no path of a file in the lake: use segments of letters, digits and . _ = - that don't "
+            "begin with a dot"
         )
     return path
 

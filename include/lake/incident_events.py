@@ -37,7 +37,8 @@ class Delivery:
     """
     One message of an incident on one channel, as far as it has come.
 
-    `message` is "alert" or "recovery", `sequence` the number of its newest claim; incidents of one `delivery_id` are told of together.
+    `message` is "alert" or "recovery", `sequence` the number of its newest claim; incidents of one `delivery_id` are
+    told of together.
     """
 
     message: str
@@ -53,9 +54,11 @@ class Delivery:
 @dataclass(frozen=True, kw_only=True)
 class Incident:
     """
-    An incident as its events tell it. `sequence` is the newest of its chain, `closed_sequence` that of its end (0: it is open).
+    An incident as its events tell it. `sequence` is the newest of its chain, `closed_sequence` that of its end (0: it
+    is open).
 
-    `details` may hold `reasons` (pairs of text and a number of rows), `samples` (masked rows) and `triage` (what to do).
+    `details` may hold `reasons` (pairs of text and a number of rows), `samples` (masked rows) and `triage` (what to
+    do).
     """
 
     workflow: str
@@ -99,7 +102,10 @@ def event_of(incident: Incident, *, event: str, **values: Any) -> IncidentEvent:
 
 
 def append_events(delta: DeltaTable, events: Sequence[IncidentEvent]) -> bool:
-    """Append events of different chains in one commit; of none, and return False, if any of the chains has grown meanwhile."""
+    """
+    Append events of different chains in one commit; of none, and return False, if any of the chains has grown
+    meanwhile.
+    """
     chains = [_chain_of(e) for e in events]
     if any((delta.transaction_version(chain) or 0) != e.sequence - 1 for chain, e in zip(chains, events, strict=True)):
         return False
@@ -107,7 +113,9 @@ def append_events(delta: DeltaTable, events: Sequence[IncidentEvent]) -> bool:
     properties = CommitProperties(app_transactions=transactions, max_commit_retries=MAX_COMMIT_RETRIES)
     crash_point(f"incident_{events[0].event}.before_commit")
     try:
-        write_deltalake(delta, pa.concat_tables([record_row(e) for e in events]), mode="append", commit_properties=properties)
+        write_deltalake(
+            delta, pa.concat_tables([record_row(e) for e in events]), mode="append", commit_properties=properties
+        )
     except CommitFailedError:
         return False
     crash_point(f"incident_{events[0].event}.after_commit")
@@ -124,7 +132,9 @@ def read_events(lake: Lake, name: Mapping[str, str]) -> list[IncidentEvent]:
     if not table_exists(lake, INCIDENTS):
         return []
     schema = record_schema(IncidentEvent)
-    dataset = open_table(lake, INCIDENTS).to_pyarrow_dataset(filesystem=native_filesystem(lake, INCIDENTS), schema=schema)
+    dataset = open_table(lake, INCIDENTS).to_pyarrow_dataset(
+        filesystem=native_filesystem(lake, INCIDENTS), schema=schema
+    )
     condition = None
     for column, value in name.items():
         matches = pc.field(column) == value

@@ -1,9 +1,9 @@
 """
 Incidents: what went wrong, that it was mended, and whom it was told. An append-only Delta table of events.
 
-Those of one (workflow, partition_key, kind, subject) form a chain. Each event's number is the version of the chain's Delta transaction: of
-two processes that append to the same state of a chain, one wins. So an incident is opened once however many see it, and a message is
-claimed by one sender.
+Those of one (workflow, partition_key, kind, subject) form a chain. Each event's number is the version of the chain's
+Delta transaction: of two processes that append to the same state of a chain, one wins. So an incident is opened once
+however many see it, and a message is claimed by one sender.
 """
 
 from __future__ import annotations
@@ -55,14 +55,16 @@ def open_incident(  # noqa: PLR0913 - who, what and where of one record
     details: Mapping[str, Any] | None = None,
 ) -> str:
     """
-    Record that something is wrong, and return the incident's id. While one of the same name is open, that one is returned.
+    Record that something is wrong, and return the incident's id. While one of the same name is open, that one is
+    returned.
 
     Parameters
     ----------
     lake : Lake
         Where the ledger lies.
     workflow, partition_key, kind, subject : str
-        The incident's name. `partition_key` may be empty; `kind` is for instance "missing_readings", `subject` a device, task or table.
+        The incident's name. `partition_key` may be empty; `kind` is for instance "missing_readings", `subject` a
+        device, task or table.
     summary : str
         One sentence for a person: names and counts, never a row's values.
     counts : mapping of str to int

@@ -1,8 +1,9 @@
 """
 Landing tables: what sources said, appended as it came, each batch exactly once.
 
-A batch has a name. Its commit carries a Delta transaction of that name, so that a batch which is handed in again (after a crash, a lost
-acknowledgement, a retry) is not appended twice, and of two writers that hand it in at once one appends it.
+A batch has a name. Its commit carries a Delta transaction of that name, so that a batch which is handed in again (after
+a crash, a lost acknowledgement, a retry) is not appended twice, and of two writers that hand it in at once one appends
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ MAX_COMMIT_RETRIES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """How far a source has been read, committed with the rows that it speaks of: microseconds since 1970 (UTC), which only grow."""
+    """
+    How far a source has been read, committed with the rows that it speaks of: microseconds since 1970 (UTC), which only
+    grow.
+    """
 
     name: str
     value: int
@@ -39,7 +43,9 @@ def read_watermark(lake: Lake, table: str, name: str) -> int | None:
     return open_table(lake, table).transaction_version(f"watermark:{name}") if table_exists(lake, table) else None
 
 
-def append_batch(lake: Lake, table: str, rows: pa.Table, *, partition_key: str, batch_id: str, watermark: Watermark | None = None) -> bool:
+def append_batch(
+    lake: Lake, table: str, rows: pa.Table, *, partition_key: str, batch_id: str, watermark: Watermark | None = None
+) -> bool:
     """
     Append rows to one partition of a landing table, in one commit, once per `batch_id`.
 
@@ -81,7 +87,9 @@ def append_batch(lake: Lake, table: str, rows: pa.Table, *, partition_key: str, 
             return False
         crash_point("append_batch.before_commit")
         moved = [] if watermark is None else [Transaction(f"watermark:{watermark.name}", watermark.value)]
-        properties = CommitProperties(app_transactions=[Transaction(app_id, 1), *moved], max_commit_retries=MAX_COMMIT_RETRIES)
+        properties = CommitProperties(
+            app_transactions=[Transaction(app_id, 1), *moved], max_commit_retries=MAX_COMMIT_RETRIES
+        )
         try:
             write_deltalake(delta, data, mode="append", commit_properties=properties)
         except CommitFailedError:

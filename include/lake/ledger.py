@@ -1,12 +1,13 @@
 """
 The ledger: append-only Delta tables of what was published, decided and promoted.
 
-Each append names a Delta transaction: one of its own (`run:<digest>`, `decision:<digest>`), or one shared by all that compete
-(`promotion:<workflow>:<alias>`). Of two commits of one name from the same state Delta refuses the second: that makes an append idempotent,
-and a promotion a compare-and-set.
+Each append names a Delta transaction: one of its own (`run:<digest>`, `decision:<digest>`), or one shared by all that
+compete (`promotion:<workflow>:<alias>`). Of two commits of one name from the same state Delta refuses the second: that
+makes an append idempotent, and a promotion a compare-and-set.
 
-Decisions and promotions are chained (see `include.lake.chain`): their appends name a second transaction, `chain:<workflow>`, whose version
-is the number of the workflow's last link. So two writers never continue the same link.
+Decisions and promotions are chained (see `include.lake.chain`): their appends name a second transaction,
+`chain:<workflow>`, whose version is the number of the workflow's last link. So two writers never continue the same
+link.
 """
 
 from __future__ import annotations
@@ -79,9 +80,11 @@ MAX_COMMIT_RETRIES = 100
 
 def append_run(lake: Lake, record: RunRecord, *, is_changed: bool = False) -> None:
     """
-    Append a publication; a retried try that changes nothing (`is_changed` False), and whose line is the last one, appends no further line.
+    Append a publication; a retried try that changes nothing (`is_changed` False), and whose line is the last one,
+    appends no further line.
 
-    A try that changed the tables always appends: where one run publishes A, then B, then A again, the last line has to say A.
+    A try that changed the tables always appends: where one run publishes A, then B, then A again, the last line has to
+    say A.
     """
     if not is_changed:
         last = latest_run(lake, record.workflow, record.partition_key)
@@ -92,8 +95,16 @@ def append_run(lake: Lake, record: RunRecord, *, is_changed: bool = False) -> No
 
 
 def append_stop(lake: Lake, record: RunRecord) -> None:
-    """Append that a partition was stopped, once per try: what was published of it before stands, and so does its line."""
-    _append_once(lake, RUNS, record, app_id=transaction_name("stop", record.workflow, record.partition_key, record.run_id, record.try_id))
+    """
+    Append that a partition was stopped, once per try: what was published of it before stands, and so
+    does its line.
+    """
+    _append_once(
+        lake,
+        RUNS,
+        record,
+        app_id=transaction_name("stop", record.workflow, record.partition_key, record.run_id, record.try_id),
+    )
 
 
 def _outcome(record: RunRecord) -> tuple[str | int, ...]:
@@ -137,7 +148,8 @@ def append_promotion(lake: Lake, record: PromotionRecord) -> None:
         last = delta.transaction_version(app_id) or 0
         if record.epoch != last + 1:
             raise StalePromotionError(
-                f"promotion {record.epoch} of {record.workflow!r} ({record.alias}) does not follow the last one, {last}: "
+                f"promotion {record.epoch} of {record.workflow!r} ({record.alias}) does not follow the last one, "
+                f"{last}: "
                 "read the ledger again and decide anew"
             )
         if try_append(lake, PROMOTIONS, delta, record, [Transaction(app_id, record.epoch)]):
@@ -150,14 +162,16 @@ def read_ledger(
     lake: Lake, table: str, *, workflow: str | None = None, where: pc.Expression | None = None, with_stops: bool = False
 ) -> pa.Table:
     """
-    Read a table of the ledger, or those of its lines that meet a condition: files that hold none, by the log's minima, are not opened.
+    Read a table of the ledger, or those of its lines that meet a condition: files that hold none, by the log's minima,
+    are not opened.
 
     Of `ledger/runs` it returns what was published; `with_stops` also what was stopped.
 
     Returns
     -------
     Table
-        The record's fields, in the order of time (promotions: of alias and epoch). Of no rows, if nothing was ever recorded.
+        The record's fields, in the order of time (promotions: of alias and epoch). Of no rows, if nothing was ever
+        recorded.
 
     """
     if not table_exists(lake, table):
@@ -192,7 +206,11 @@ def latest_decision(lake: Lake, workflow: str, model_version: str) -> DecisionRe
 def current_champion(lake: Lake, workflow: str, *, at: datetime | None = None) -> PromotionRecord | None:
     """Return the promotion that made the champion; with `at`, the one in force at that moment."""
     is_champion = pc.field("alias") == CHAMPION
-    condition = is_champion if at is None else is_champion & (pc.field("recorded_at") <= pa.scalar(at, pa.timestamp("us", tz="UTC")))
+    condition = (
+        is_champion
+        if at is None
+        else is_champion & (pc.field("recorded_at") <= pa.scalar(at, pa.timestamp("us", tz="UTC")))
+    )
     row = _last(read_ledger(lake, PROMOTIONS, workflow=workflow, where=condition))
     return None if row is None else record_of_row(PromotionRecord, row)
 
@@ -200,7 +218,9 @@ def current_champion(lake: Lake, workflow: str, *, at: datetime | None = None) -
 def _append_once(lake: Lake, table: str, record: Record, *, app_id: str) -> None:
     for attempt in range(APPEND_ATTEMPTS):
         delta = open_ledger_table(lake, table)
-        if delta.transaction_version(app_id) is not None or try_append(lake, table, delta, record, [Transaction(app_id, 1)]):
+        if delta.transaction_version(app_id) is not None or try_append(
+            lake, table, delta, record, [Transaction(app_id, 1)]
+        ):
             return
         pause_between_attempts(attempt)
     raise contended(table)
@@ -212,7 +232,10 @@ def open_ledger_table(lake: Lake, table: str) -> DeltaTable:
 
 
 def try_append(lake: Lake, table: str, delta: DeltaTable, record: Record, transactions: Sequence[Transaction]) -> bool:
-    """Append a line to an opened version of a table, under transactions of these names; False if one of them was taken since."""
+    """
+    Append a line to an opened version of a table, under transactions of these names; False if one of them was taken
+    since.
+    """
     transactions = [*transactions]
     if isinstance(record, DecisionRecord | PromotionRecord):
         record = next_link(lake, table, delta, record)
@@ -223,7 +246,9 @@ def try_append(lake: Lake, table: str, delta: DeltaTable, record: Record, transa
     crash_point("append_ledger.before_commit")
     properties = CommitProperties(app_transactions=transactions, max_commit_retries=MAX_COMMIT_RETRIES)
     try:
-        write_deltalake(delta, row, mode="append", schema_mode="merge" if is_narrower else None, commit_properties=properties)
+        write_deltalake(
+            delta, row, mode="append", schema_mode="merge" if is_narrower else None, commit_properties=properties
+        )
     except CommitFailedError:
         # Somebody's commit of the same name came between: the caller looks again.
         return False

@@ -1,8 +1,9 @@
 """
 Keep the tables lean: merge small files, remove files that nothing needs, and what killed processes left behind.
 
-Files of old versions go once they were replaced longer ago than `SAFETY_WINDOW`, but never those of a version that somebody may ask for
-again: what `ledger/runs` names of raw and quarantine, and every version of `validated`, to which models' snapshots are pinned.
+Files of old versions go once they were replaced longer ago than `SAFETY_WINDOW`, but never those of a version that
+somebody may ask for again: what `ledger/runs` names of raw and quarantine, and every version of `validated`, to which
+models' snapshots are pinned.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ class TableReport:
 def list_tables(lake: Lake, workflow: str) -> list[str]:
     """Return the names of all tables of a workflow, sorted."""
     selector = fs.FileSelector("", allow_not_found=True)
-    folders = [info.base_name for info in native_filesystem(lake, workflow).get_file_info(selector) if info.type == fs.FileType.Directory]
+    folders = [
+        info.base_name
+        for info in native_filesystem(lake, workflow).get_file_info(selector)
+        if info.type == fs.FileType.Directory
+    ]
     tables = [f"{workflow}/{name}" for name in sorted(folders) if TABLE_SEGMENT.fullmatch(name)]
     return [table for table in tables if table_exists(lake, table)]
 
@@ -70,7 +75,8 @@ def maintain_tables(lake: Lake, workflow: str, *, now: datetime, dry_run: bool =
 
     """
     return [
-        maintain_table(lake, table, now=now, keep=_needed_versions(lake, table), dry_run=dry_run) for table in list_tables(lake, workflow)
+        maintain_table(lake, table, now=now, keep=_needed_versions(lake, table), dry_run=dry_run)
+        for table in list_tables(lake, workflow)
     ]
 
 
@@ -80,7 +86,9 @@ def maintain_ledger(lake: Lake, *, now: datetime, dry_run: bool = False) -> list
     return [maintain_table(lake, table, now=now, keep=(), dry_run=dry_run) for table in tables]
 
 
-def maintain_table(lake: Lake, table: str, *, now: datetime, keep: Collection[int] | None, dry_run: bool = False) -> TableReport:
+def maintain_table(
+    lake: Lake, table: str, *, now: datetime, keep: Collection[int] | None, dry_run: bool = False
+) -> TableReport:
     """
     Compact and vacuum one table.
 
@@ -120,7 +128,8 @@ def compact(lake: Lake, table: str, *, dry_run: bool = False) -> int:
     """
     Merge the small files of each partition into one, with the same rows in the same order.
 
-    A partition that others change meanwhile is read again; one that they change all the time waits for the next maintenance.
+    A partition that others change meanwhile is read again; one that they change all the time waits for the next
+    maintenance.
 
     Returns
     -------
@@ -133,7 +142,9 @@ def compact(lake: Lake, table: str, *, dry_run: bool = False) -> int:
     if column is None or not files.num_rows:
         return 0
     grouped = files.group_by(column).aggregate([("path", "count"), ("size_bytes", "sum")]).to_pylist()
-    small = [part for part in grouped if part["path_count"] >= SMALL_FILES and part["size_bytes_sum"] <= LARGEST_MERGE_BYTES]
+    small = [
+        part for part in grouped if part["path_count"] >= SMALL_FILES and part["size_bytes_sum"] <= LARGEST_MERGE_BYTES
+    ]
     if not dry_run and column != f"partition.{PARTITION_COLUMN}":
         _merge_ledger(lake, table, is_needed=bool(small))
     elif not dry_run:
@@ -150,12 +161,17 @@ def _merge_partition(lake: Lake, table: str, key: str) -> bool:
 
 
 def _merge_ledger(lake: Lake, table: str, *, is_needed: bool) -> None:
-    """The ledger's readers sort: Delta's own merge, which keeps no order, will do. An append at the same time is no conflict."""
+    """
+    The ledger's readers sort: Delta's own merge, which keeps no order, will do. An append at the same time is no
+    conflict.
+    """
     if is_needed:
         try:
             open_table(lake, table).optimize.compact()
         except CommitFailedError as error:
-            raise ConcurrentWriteError(f"{table!r} was merged by another process at the same time: run again") from error
+            raise ConcurrentWriteError(
+                f"{table!r} was merged by another process at the same time: run again"
+            ) from error
 
 
 def _needed_versions(lake: Lake, table: str) -> Collection[int] | None:

@@ -1,9 +1,10 @@
 """
 Replace a partition in one commit: complete, fenced, and only if something changed.
 
-The rows go into one new data file, which no reader sees until a commit of the table's log names it in place of the partition's former ones.
-Who may commit is settled by Delta's own conflict check: each commit names the partition's transaction `partition:<key>`, with the writer's
-token as its version, and of two commits that name the same transaction from the same state, the second is refused.
+The rows go into one new data file, which no reader sees until a commit of the table's log names it in place of the
+partition's former ones. Who may commit is settled by Delta's own conflict check: each commit names the partition's
+transaction `partition:<key>`, with the writer's token as its version, and of two commits that name the same transaction
+from the same state, the second is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ from include.lake.schemas import PARTITION_COLUMN, lake_schema
 from include.lake.spool import Spool, spooled
 from include.lake.store import Lake, open_or_create_table, open_table, table_exists, upload_file
 
-__all__ = ["PartitionCommit", "list_partitions", "read_partition", "read_partitions", "replace_partition", "scan_partition"]
+__all__ = [
+    "PartitionCommit",
+    "list_partitions",
+    "read_partition",
+    "read_partitions",
+    "replace_partition",
+    "scan_partition",
+]
 
 COMMIT_ATTEMPTS = 200
 LONGEST_PAUSE_SECONDS = 0.25
@@ -49,8 +57,8 @@ class PartitionCommit:
     """
     What a table holds of a partition after `replace_partition`.
 
-    `version` is the version of the table at which it was found or written; `digest` leaves out the ignored columns; `is_changed` tells
-    whether anything was written.
+    `version` is the version of the table at which it was found or written; `digest` leaves out the ignored columns;
+    `is_changed` tells whether anything was written.
     """
 
     table: str
@@ -110,7 +118,12 @@ def replace_partition(
             version = _commit(target, delta, spool=spool, actions=actions)
             crash_point("replace_partition.after_commit")
     return PartitionCommit(
-        table=table, partition_key=target.key, version=version, digest=spool.digest, n_rows=spool.n_rows, is_changed=is_changed
+        table=table,
+        partition_key=target.key,
+        version=version,
+        digest=spool.digest,
+        n_rows=spool.n_rows,
+        is_changed=is_changed,
     )
 
 
@@ -131,7 +144,8 @@ class _Target:
         recorded = delta.transaction_version(self.app_id)
         if recorded is not None and self.token < recorded:
             raise StaleWriterError(
-                f"partition {self.key!r} of {self.table!r} was written by a newer try (token {recorded}, this one has {self.token}): "
+                f"partition {self.key!r} of {self.table!r} was written by a newer try (token {recorded}, this one has "
+                f"{self.token}): "
                 "nothing was written, and nothing need be: the newer try did the work"
             )
 
@@ -151,7 +165,9 @@ def _holds(target: _Target, delta: DeltaTable, *, spool: Spool, ignore_in_digest
     return digest.hexdigest() == spool.digest
 
 
-def stage_rows(lake: Lake, table: str, partition_key: str, spool: Spool, *, written_ms: int | None = None) -> list[AddAction]:
+def stage_rows(
+    lake: Lake, table: str, partition_key: str, spool: Spool, *, written_ms: int | None = None
+) -> list[AddAction]:
     """
     Put the rows beside the partition's files, unseen until a commit names them.
 
@@ -170,7 +186,8 @@ def stage_rows(lake: Lake, table: str, partition_key: str, spool: Spool, *, writ
 def _commit(target: _Target, delta: DeltaTable, *, spool: Spool, actions: list[AddAction]) -> int:
     first_seen = delta.transaction_version(target.app_id)
     for attempt in range(COMMIT_ATTEMPTS):
-        # The table may have been widened since the spool was written: compare the types with the state that the commit builds on.
+        # The table may have been widened since the spool was written: compare the types with the state that the commit
+        # builds on.
         lake_schema(spool.schema, stored=delta_schema(delta))
         try:
             return _commit_once(target, delta, spool=spool, actions=actions)
@@ -179,11 +196,15 @@ def _commit(target: _Target, delta: DeltaTable, *, spool: Spool, actions: list[A
             target.check_token(delta)
             if delta.transaction_version(target.app_id) != first_seen:
                 raise ConcurrentWriteError(
-                    f"another writer changed partition {target.key!r} of {target.table!r} meanwhile: run again, to build on its state"
+                    f"another writer changed partition {target.key!r} of {target.table!r} meanwhile: run again, to "
+                    "build on its state"
                 ) from error
-            # It was another partition's commit, which Delta can't tell apart from this one's: the same commit is right on top of it.
+            # It was another partition's commit, which Delta can't tell apart from this one's: the same commit is right
+            # on top of it.
             time.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.01 * 2**attempt)))
-    raise ConcurrentWriteError(f"{target.table!r} was changed by others at each of {COMMIT_ATTEMPTS} attempts: run again")
+    raise ConcurrentWriteError(
+        f"{target.table!r} was changed by others at each of {COMMIT_ATTEMPTS} attempts: run again"
+    )
 
 
 def _commit_once(target: _Target, delta: DeltaTable, *, spool: Spool, actions: list[AddAction]) -> int:
@@ -212,12 +233,14 @@ def _version_of_commit(target: _Target, commit_id: str, *, after: int) -> int:
     while True:
         newest = open_table(target.lake, target.table)
         entries = newest.history(newest.version() - after)
-        # history() counts down from the version that was opened, but also lists commits that came since: each would shift the count.
+        # history() counts down from the version that was opened, but also lists commits that came since: each would
+        # shift the count.
         if open_table(target.lake, target.table).version() == newest.version():
             break
     versions = [entry["version"] for entry in entries if entry.get("updraft_commit") == commit_id]
     if len(versions) != 1:
         raise LakeError(
-            f"{target.table!r}: the log after version {after} does not show this writer's commit: was the table restored? Run again"
+            f"{target.table!r}: the log after version {after} does not show this writer's commit: was the table "
+            "restored? Run again"
         )
     return int(versions[0])

@@ -30,7 +30,9 @@ def check_partition_key(partition_key: str) -> str:
 
     """
     if len(partition_key) > 200 or not PARTITION_KEY.fullmatch(partition_key):
-        raise PartitionError(f"{partition_key[:200]!r} is no partition key: use letters, digits and : _ = . - only, as in 2026-01-05")
+        raise PartitionError(
+            f"{partition_key[:200]!r} is no partition key: use letters, digits and : _ = . - only, as in 2026-01-05"
+        )
     return partition_key
 
 
@@ -68,16 +70,26 @@ def read_partition(
 
 
 def read_partitions(
-    lake: Lake, table: str, partition_keys: Sequence[str], *, version: int | None = None, columns: Sequence[str] | None = None
+    lake: Lake,
+    table: str,
+    partition_keys: Sequence[str],
+    *,
+    version: int | None = None,
+    columns: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Read several partitions of one version of a table, one after another in the order of `partition_keys`; else as `read_partition`."""
+    """
+    Read several partitions of one version of a table, one after another in the order of `partition_keys`; else as
+    `read_partition`.
+    """
     delta = open_table(lake, table, version=version)
     wanted = _columns(delta, table, columns)
     extra = [POSITION_COLUMN] if POSITION_COLUMN in delta_schema(delta).names and POSITION_COLUMN not in wanted else []
     parts = []
     for partition_key in partition_keys:
         dataset = partition_dataset(lake, delta, table=table, partition_key=partition_key)
-        part = pa.Table.from_batches(scan_batches(dataset, [*wanted, *extra]), schema=delta_schema(delta, [*wanted, *extra]))
+        part = pa.Table.from_batches(
+            scan_batches(dataset, [*wanted, *extra]), schema=delta_schema(delta, [*wanted, *extra])
+        )
         parts.append(part.sort_by(POSITION_COLUMN) if POSITION_COLUMN in part.schema.names else part)
     return pa.concat_tables(parts).select(wanted) if parts else delta_schema(delta, wanted).empty_table()
 
@@ -85,7 +97,10 @@ def read_partitions(
 def scan_partition(
     lake: Lake, table: str, partition_key: str, *, version: int | None = None, columns: Sequence[str] | None = None
 ) -> pa.RecordBatchReader:
-    """Stream one partition in batches of at most 65,536 rows, in the order in which it was written; else as `read_partition`."""
+    """
+    Stream one partition in batches of at most 65,536 rows, in the order in which it was written; else as
+    `read_partition`.
+    """
     delta = open_table(lake, table, version=version)
     wanted = _columns(delta, table, columns)
     dataset = partition_dataset(lake, delta, table=table, partition_key=partition_key)
@@ -106,7 +121,10 @@ def list_partitions(lake: Lake, table: str, *, version: int | None = None) -> li
 
 
 def scan_batches(dataset: pads.Dataset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield a dataset's batches file after file, with little read ahead, so that memory stays flat; raises CorruptDataError."""
+    """
+    Yield a dataset's batches file after file, with little read ahead, so that memory stays flat; raises
+    CorruptDataError.
+    """
     options = pads.ParquetFragmentScanOptions(
         # Delta asks for `pre_buffer`, which keeps a whole file's bytes until its last batch.
         pre_buffer=False,
@@ -131,7 +149,9 @@ def scan_batches(dataset: pads.Dataset, columns: Sequence[str]) -> Iterator[pa.R
         except (pa.ArrowInvalid, OSError) as error:
             if not _tells_of_damage(error):
                 raise
-            raise CorruptDataError(f"the file {fragment.path} in the lake is damaged: run the task that writes it again") from error
+            raise CorruptDataError(
+                f"the file {fragment.path} in the lake is damaged: run the task that writes it again"
+            ) from error
 
 
 def _tells_of_damage(error: Exception) -> bool:
@@ -153,7 +173,9 @@ def partition_dataset(lake: Lake, delta: DeltaTable, *, table: str, partition_ke
     """
     key = check_partition_key(partition_key)
     dataset = delta.to_pyarrow_dataset(
-        filesystem=native_filesystem(lake, table), file_pruning_predicate=[(PARTITION_COLUMN, "=", key)], schema=delta_schema(delta)
+        filesystem=native_filesystem(lake, table),
+        file_pruning_predicate=[(PARTITION_COLUMN, "=", key)],
+        schema=delta_schema(delta),
     )
     files = sorted(dataset.get_fragments(), key=lambda fragment: str(fragment.path))
     # A partition that was written empty has no file, but its token.

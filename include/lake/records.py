@@ -21,8 +21,9 @@ class RunRecord:
     """
     What became of one partition in one run.
 
-    `status` is "published" (then rows_in = rows_published + rows_quarantined + rows_duplicate) or "stopped": raw keeps the rows, nothing
-    else has changed, and `reasons`, a JSON list of text, says why. On lines from before there was a status it is None: published.
+    `status` is "published" (then rows_in = rows_published + rows_quarantined + rows_duplicate) or "stopped": raw keeps
+    the rows, nothing else has changed, and `reasons`, a JSON list of text, says why. On lines from before there was a
+    status it is None: published.
     """
 
     workflow: str
@@ -47,8 +48,9 @@ class DecisionRecord:
     """
     One verdict of the gate on one model version; `reasons` is a JSON list of text.
 
-    `is_backfilled` tells of a training as of a past date. The last four fields are the link of a chain, which the ledger fills in when it
-    appends (see `include.lake.chain`); they tell nothing about the decision itself, and are None on lines from before there was a chain.
+    `is_backfilled` tells of a training as of a past date. The last four fields are the link of a chain, which the
+    ledger fills in when it appends (see `include.lake.chain`); they tell nothing about the decision itself, and are
+    None on lines from before there was a chain.
     """
 
     workflow: str
@@ -74,8 +76,8 @@ class PromotionRecord:
     """
     One change of which model version an alias names. Epochs of (workflow, alias) are 1, 2, 3, ... without a gap.
 
-    `overridden_by` says who asked for a backfilled version in spite of the rule against it, `approved_by` who agreed. The last four fields
-    are the link of a chain, as in `DecisionRecord`.
+    `overridden_by` says who asked for a backfilled version in spite of the rule against it, `approved_by` who agreed.
+    The last four fields are the link of a chain, as in `DecisionRecord`.
     """
 
     workflow: str
@@ -99,11 +101,12 @@ class PromotionRecord:
 @dataclass(frozen=True, kw_only=True)
 class IncidentEvent:
     """
-    One thing that happened to an incident. Events of one (workflow, partition_key, kind, subject) are numbered 1, 2, 3, ... without a gap.
+    One thing that happened to an incident. Events of one (workflow, partition_key, kind, subject) are numbered 1, 2, 3,
+    ... without a gap.
 
-    `event` is "opened", "closed", "claimed" (a sender is at work, for `lease_seconds`), "sent" or "failed" (nobody tries again for
-    `lease_seconds`); the last three name the message ("alert" or "recovery") and the channel. `counts` and `details` are JSON objects.
-    Texts hold counts and names, never a row's values.
+    `event` is "opened", "closed", "claimed" (a sender is at work, for `lease_seconds`), "sent" or "failed" (nobody
+    tries again for `lease_seconds`); the last three name the message ("alert" or "recovery") and the channel. `counts`
+    and `details` are JSON objects. Texts hold counts and names, never a row's values.
     """
 
     workflow: str
@@ -130,10 +133,10 @@ class MonitoringRecord:
     """
     One verdict on one window of production, and whether a training was asked for because of it.
 
-    `subject` is "inputs" (verdict "ok", "drift" or "unknown") or "performance" ("ok", "decay" or "unknown"); `reasons` is a JSON list of
-    text. `effect` is the largest distance of a feature (inputs); `coverage` the share of predictions with a label, `value` with `low` and
-    `high` the metric in the window, `reference` on the model's test rows (performance). `request` says why a training was asked for, or
-    why not; `period_key` and `as_of` which one.
+    `subject` is "inputs" (verdict "ok", "drift" or "unknown") or "performance" ("ok", "decay" or "unknown"); `reasons`
+    is a JSON list of text. `effect` is the largest distance of a feature (inputs); `coverage` the share of predictions
+    with a label, `value` with `low` and `high` the metric in the window, `reference` on the model's test rows
+    (performance). `request` says why a training was asked for, or why not; `period_key` and `as_of` which one.
     """
 
     workflow: str
@@ -177,7 +180,9 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
 def record_schema(record_type: type[Record]) -> pa.Schema:
     """Return the schema of a ledger table: the record's fields, then the month that partitions it."""
     hints = get_type_hints(record_type)
-    return pa.schema([*((field.name, _ARROW_TYPES[hints[field.name]]) for field in fields(record_type)), (MONTH_COLUMN, pa.string())])
+    return pa.schema(
+        [*((field.name, _ARROW_TYPES[hints[field.name]]) for field in fields(record_type)), (MONTH_COLUMN, pa.string())]
+    )
 
 
 def record_row(record: Record) -> pa.Table:

@@ -1,8 +1,9 @@
 """
 Rewrite a partition from its own rows: to compact it, or to take rows out of it.
 
-The commit goes through only on top of the very files that were read. If others have changed the partition meanwhile, it is read again:
-nothing that they wrote is lost. The rows keep the moment at which they were written: nothing has landed anew.
+The commit goes through only on top of the very files that were read. If others have changed the partition meanwhile, it
+is read again: nothing that they wrote is lost. The rows keep the moment at which they were written: nothing has landed
+anew.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ LONGEST_PAUSE_SECONDS = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """What became of a partition; `digest` and `version` are those of the new content, None where nothing was written."""
+    """
+    What became of a partition; `digest` and `version` are those of the new content, None where nothing
+    was written.
+    """
 
     n_before: int
     n_after: int
@@ -41,7 +45,12 @@ class Rewrite:
 
 
 def rewrite_partition(
-    lake: Lake, table: str, partition_key: str, change: Callable[[pa.Table], pa.Table | None], *, token: int | None = None
+    lake: Lake,
+    table: str,
+    partition_key: str,
+    change: Callable[[pa.Table], pa.Table | None],
+    *,
+    token: int | None = None,
 ) -> Rewrite:
     """
     Replace a partition by what `change` makes of its rows, unless others change it at the same time: then look again.
@@ -53,7 +62,8 @@ def rewrite_partition(
     change : callable
         From all rows to the rows to keep; None leaves the partition as it is. It may be called several times.
     token : int, optional
-        Fences the tries that began before: they can't write the partition any more. Without it they can, over this rewrite.
+        Fences the tries that began before: they can't write the partition any more. Without it they can, over this
+        rewrite.
 
     Raises
     ------
@@ -81,10 +91,14 @@ def rewrite_partition(
                 crash_point("rewrite_partition.after_commit")
                 return Rewrite(n_before=rows.num_rows, n_after=spool.n_rows, version=version, digest=spool.digest)
         _pause(attempt)
-    raise ConcurrentWriteError(f"partition {key!r} of {table!r} was changed by others at each of {ATTEMPTS} attempts: run again")
+    raise ConcurrentWriteError(
+        f"partition {key!r} of {table!r} was changed by others at each of {ATTEMPTS} attempts: run again"
+    )
 
 
-def _commit_on_top(lake: Lake, table: str, key: str, *, delta: DeltaTable, actions: list[AddAction], token: int | None) -> int | None:
+def _commit_on_top(
+    lake: Lake, table: str, key: str, *, delta: DeltaTable, actions: list[AddAction], token: int | None
+) -> int | None:
     """Commit, as long as the partition's files are those that were read; return the table's version then, or None."""
     read = _files(delta, key)
     for attempt in range(ATTEMPTS):
@@ -119,7 +133,9 @@ def _written_ms(delta: DeltaTable, key: str) -> int | None:
     files = pa.table(delta.get_add_actions(flatten=True))
     if not files.num_rows:
         return None
-    newest: int | None = pc.max(files.filter(pc.field(f"partition.{PARTITION_COLUMN}") == key)["modification_time"]).as_py()
+    newest: int | None = pc.max(
+        files.filter(pc.field(f"partition.{PARTITION_COLUMN}") == key)["modification_time"]
+    ).as_py()
     return newest
 
 

@@ -1,8 +1,8 @@
 """
 The lake's column types: what any Arrow type becomes before it is digested and stored.
 
-Delta has no unsigned, dictionary, large or view types, and stores `uint8` as a signed byte: values are widened here, and a value
-that would not survive is refused rather than bent.
+Delta has no unsigned, dictionary, large or view types, and stores `uint8` as a signed byte: values are widened here,
+and a value that would not survive is refused rather than bent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ _CHANGED: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
     (_types.is_binary_view, pa.binary()),
     (_types.is_fixed_size_binary, pa.binary()),
 )
-_LISTS = (_types.is_list, _types.is_large_list, _types.is_fixed_size_list, _types.is_list_view, _types.is_large_list_view)
+_LISTS = (
+    _types.is_list,
+    _types.is_large_list,
+    _types.is_fixed_size_list,
+    _types.is_list_view,
+    _types.is_large_list_view,
+)
 
 
 def lake_type(column: str, data_type: pa.DataType) -> pa.DataType:
@@ -83,7 +89,8 @@ def lake_schema(schema: pa.Schema, *, stored: pa.Schema | None = None) -> pa.Sch
     Raises
     ------
     DataError
-        If a column has no type in Delta, another type than the table's, or a name that is given twice or to the lake itself.
+        If a column has no type in Delta, another type than the table's, or a name that is given twice or to the lake
+        itself.
 
     """
     _check_names(schema.names)
@@ -94,7 +101,8 @@ def lake_schema(schema: pa.Schema, *, stored: pa.Schema | None = None) -> pa.Sch
         data_type = known[field.name] if is_untyped else lake_type(field.name, field.type)
         if field.name in known and not known[field.name].equals(data_type):
             raise DataError(
-                f"column {field.name!r} is {data_type}, but the table holds it as {known[field.name]}: cast it, or give it another name"
+                f"column {field.name!r} is {data_type}, but the table holds it as {known[field.name]}: cast it, or "
+                "give it another name"
             )
         fields.append(pa.field(field.name, data_type))
     return pa.schema(fields)
@@ -115,7 +123,9 @@ def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         try:
             columns.append(array if array.type.equals(field.type, check_metadata=True) else array.cast(field.type))
         except pa.ArrowInvalid as error:
-            raise DataError(f"column {name!r} holds a value that {field.type} can't ({array.type} came): cast it in the query") from error
+            raise DataError(
+                f"column {name!r} holds a value that {field.type} can't ({array.type} came): cast it in the query"
+            ) from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -125,4 +135,6 @@ def _check_names(names: list[str]) -> None:
         raise DataError(f"column {PARTITION_COLUMN!r} is the lake's own: rename it in the query")
     twice = sorted({name for name in names if folded.count(name.lower()) > 1})
     if twice:
-        raise DataError(f"columns {', '.join(map(repr, twice))} have the same name (case does not count): rename them in the query")
+        raise DataError(
+            f"columns {', '.join(map(repr, twice))} have the same name (case does not count): rename them in the query"
+        )

@@ -1,8 +1,8 @@
 """
 Data on its way into a partition: in the lake's types and order, digested, encoded once into a local Parquet file.
 
-A stream can be read only once, and has to be compared with what the lake holds before anything is written there: so it waits in a local
-file, and memory stays flat whatever its size.
+A stream can be read only once, and has to be compared with what the lake holds before anything is written there: so it
+waits in a local file, and memory stays flat whatever its size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def spooled(
     Parameters
     ----------
     data : Table or RecordBatchReader
-        Rows without the partition's key. A table is sorted by `source_position` if it has one; a stream has to come in that order.
+        Rows without the partition's key. A table is sorted by `source_position` if it has one; a stream has to come in
+        that order.
     stored : Schema, optional
         The lake table's schema, which the data has to fit.
     ignore_in_digest : sequence of str
@@ -88,6 +89,9 @@ def _checked_order(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         if POSITION_COLUMN in batch.schema.names and batch.num_rows:
             positions = batch.column(POSITION_COLUMN)
             if positions.null_count or not _is_sorted(positions) or (last is not None and positions[0].as_py() < last):
-                raise DataError(f"the rows must come in the order of {POSITION_COLUMN!r}, without a null: number them as they are read")
+                raise DataError(
+                    f"the rows must come in the order of {POSITION_COLUMN!r}, without a null: number them as they are "
+                    "read"
+                )
             last = positions[-1].as_py()
         yield batch

@@ -1,7 +1,8 @@
 """
 Where the lake lies, and its Delta tables.
 
-A table is opened anew for every use: a `DeltaTable` holds threads and connections that survive neither a fork nor a pickle.
+A table is opened anew for every use: a `DeltaTable` holds threads and connections that survive neither a fork nor a
+pickle.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ TABLE_SEGMENT = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TABLE_CONFIGURATION = {
     # A model's snapshot is pinned to a table version: the log that tells what a version held is kept for good.
     "delta.enableExpiredLogCleanup": "false",
-    # A table is opened a dozen times a day of data, from its last checkpoint on: with the default, 100, that is forty milliseconds.
+    # A table is opened a dozen times a day of data, from its last checkpoint on: with the default, 100, that is forty
+    # milliseconds.
     "delta.checkpointInterval": "10",
 }
 
@@ -37,7 +39,8 @@ class Lake:
     """
     A root of tables and files. It holds no connection, so it may be pickled.
 
-    With `evidence_key`, what is appended to the ledger's chains is signed, and signatures are asked for where chains are checked.
+    With `evidence_key`, what is appended to the ledger's chains is signed, and signatures are asked for where chains
+    are checked.
     """
 
     uri: str
@@ -103,15 +106,22 @@ def open_table(lake: Lake, table: str, *, version: int | None = None) -> DeltaTa
     try:
         return DeltaTable(uri, version=version, storage_options=dict(lake.storage_options))
     except DeltaTableNotFoundError as error:
-        raise TableNotFoundError(f"the lake {lake.uri} has no table {table!r}: run the task that writes it first") from error
+        raise TableNotFoundError(
+            f"the lake {lake.uri} has no table {table!r}: run the task that writes it first"
+        ) from error
     except DeltaError as error:
         if version is not None and table_exists(lake, table):
-            raise TableNotFoundError(f"table {table!r} has no version {version}: it is at {table_version(lake, table)}") from error
+            raise TableNotFoundError(
+                f"table {table!r} has no version {version}: it is at {table_version(lake, table)}"
+            ) from error
         raise
 
 
 def open_or_create_table(lake: Lake, table: str, schema: pa.Schema, *, partition_by: str) -> DeltaTable:
-    """Open a table; create it empty if there is none. Of several creators at once one wins, and the others open what it made."""
+    """
+    Open a table; create it empty if there is none. Of several creators at once one wins, and the others open what it
+    made.
+    """
     if not table_exists(lake, table):
         _create_table(lake, table, schema, partition_by=partition_by)
     return open_table(lake, table)
@@ -129,7 +139,8 @@ def _create_table(lake: Lake, table: str, schema: pa.Schema, *, partition_by: st
             partition_by=[partition_by],
             configuration=TABLE_CONFIGURATION,
             storage_options=dict(lake.storage_options),
-            # By default the loser of a race tries again, and creates the table a second time on top of the winner's commits.
+            # By default the loser of a race tries again, and creates the table a second time on top of the winner's
+            # commits.
             commit_properties=CommitProperties(max_commit_retries=0),
         )
     except DeltaError:
@@ -141,7 +152,12 @@ def upload_file(lake: Lake, source: Path, path: str) -> None:
     """Copy a local file into the lake, durably, in pieces: it is never held in memory as a whole."""
     if lake.is_remote:
         folder, _, name = path.rpartition("/")
-        fs.copy_files(str(source), name, source_filesystem=fs.LocalFileSystem(), destination_filesystem=native_filesystem(lake, folder))
+        fs.copy_files(
+            str(source),
+            name,
+            source_filesystem=fs.LocalFileSystem(),
+            destination_filesystem=native_filesystem(lake, folder),
+        )
         return
     target = Path(lake.uri) / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,8 +170,8 @@ def native_filesystem(lake: Lake, path: str) -> fs.FileSystem:
     """
     Return Arrow's own file system, rooted at a folder of the lake.
 
-    Delta's default is a file system in Python: Arrow's threads call it, and when one of them still does at the interpreter's
-    exit, the process dies ("terminate called without an active exception", exit status 134, or 139).
+    Delta's default is a file system in Python: Arrow's threads call it, and when one of them still does at the
+    interpreter's exit, the process dies ("terminate called without an active exception", exit status 134, or 139).
     """
     root = f"{lake.uri}/{path}"
     if not lake.is_remote:
@@ -163,7 +179,8 @@ def native_filesystem(lake: Lake, path: str) -> fs.FileSystem:
     options = lake.storage_options
     scheme, _, endpoint = options.get("AWS_ENDPOINT_URL", "").rpartition("://")
     if not endpoint:
-        # AWS itself: the URI makes Arrow ask for the bucket's region, and credentials come from the environment or the machine's role.
+        # AWS itself: the URI makes Arrow ask for the bucket's region, and credentials come from the environment or the
+        # machine's role.
         return fs.SubTreeFileSystem(root.removeprefix("s3://"), fs.FileSystem.from_uri(root)[0])
     server = fs.S3FileSystem(
         endpoint_override=endpoint,

@@ -1,8 +1,8 @@
 """
 The ledger's verdicts on production: one line a window and subject, and never two requests for a training at once.
 
-What asks for a training names a second transaction, `retrain:<workflow>`, whose version counts the requests. So of two windows that are
-judged at the same time one asks, and the other sees that when it decides anew.
+What asks for a training names a second transaction, `retrain:<workflow>`, whose version counts the requests. So of two
+windows that are judged at the same time one asks, and the other sees that when it decides anew.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def append_verdict(
     lake, workflow, partition_key, subject
         Whose verdict on what.
     decide : function
-        From the lines so far, in the order of windows, to the line to append. It is called again if others append meanwhile.
+        From the lines so far, in the order of windows, to the line to append. It is called again if others append
+        meanwhile.
     where : Expression
         Which lines it has to see, beside those of this window.
 
@@ -62,7 +63,11 @@ def append_verdict(
         found = ledger_rows(lake, MONITORING, delta, (pc.field("workflow") == workflow) & seen)
         lines = [record_of_row(MonitoringRecord, row) for row in found.to_pylist()]
         lines.sort(key=lambda line: (line.window_end, line.recorded_at))
-        own = {line.verdict == UNKNOWN: line for line in lines if (line.partition_key, line.subject) == (partition_key, subject)}
+        own = {
+            line.verdict == UNKNOWN: line
+            for line in lines
+            if (line.partition_key, line.subject) == (partition_key, subject)
+        }
         if False in own:
             return own[False]
         record = decide(lines)

@@ -35,7 +35,8 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
     """
-    What to fit: a family with its parameters, and the seed. Those of an ensemble are its `members`, each with its `weight`.
+    What to fit: a family with its parameters, and the seed. Those of an ensemble are its `members`, each with its
+    `weight`.
 
     From `threshold` on a probability counts as positive.
     """
@@ -46,7 +47,9 @@ class Chosen:
     threshold: float = THRESHOLD
 
 
-def choose(workflow: Workflow, trials: Sequence[Trial], data: SearchData, *, lake: Lake, training_id: str) -> tuple[Chosen, FloatArray]:
+def choose(
+    workflow: Workflow, trials: Sequence[Trial], data: SearchData, *, lake: Lake, training_id: str
+) -> tuple[Chosen, FloatArray]:
     """
     Choose what to fit from a leaderboard.
 
@@ -86,21 +89,35 @@ def threshold_for(workflow: Workflow, y_true: npt.NDArray[Any], predictions: Flo
 
 
 def _pool(trials: Sequence[Trial], training_id: str) -> list[Trial]:
-    usable = [trial for trial in trials if not trial.is_naive and trial.score is not None and trial.predictions is not None]
+    usable = [
+        trial for trial in trials if not trial.is_naive and trial.score is not None and trial.predictions is not None
+    ]
     if not usable:
         failures = sorted({f"{trial.family}: {trial.error}" for trial in trials if trial.error})
         said = "; ".join(failures[:4]) if failures else "none was tried on this snapshot"
-        raise TrainingError(f"search {training_id!r} has no model beside the naive baseline ({said}): correct the cause and train again")
+        raise TrainingError(
+            f"search {training_id!r} has no model beside the naive baseline ({said}): correct the cause and train again"
+        )
     return usable[:_MAX_POOL]
 
 
 def _preferred(
-    pool: Sequence[Trial], predictions: Sequence[FloatArray], y: npt.NDArray[Any], problem: Problem, *, prefer: Preference
+    pool: Sequence[Trial],
+    predictions: Sequence[FloatArray],
+    y: npt.NDArray[Any],
+    problem: Problem,
+    *,
+    prefer: Preference,
 ) -> int:
-    """Position of the trial to take: the best, or among those that cannot be told from it the one that a preference asks for."""
+    """
+    Position of the trial to take: the best, or among those that cannot be told from it the one that a preference asks
+    for.
+    """
     if prefer == "quality":
         return 0
-    tied = [i for i in range(len(pool)) if i == 0 or _compare(problem, y, predictions[i], predictions[0]).p_worse > _TIED]
+    tied = [
+        i for i in range(len(pool)) if i == 0 or _compare(problem, y, predictions[i], predictions[0]).p_worse > _TIED
+    ]
     ranks: dict[str, Callable[[Trial], tuple[float, ...]]] = {
         "explainable": lambda t: (_EXPLAINABLE.index(t.family), t.params.get("num_leaves", 0)),
         "cheap": lambda t: (t.cpu_seconds,),
@@ -111,7 +128,9 @@ def _preferred(
 
 
 def _compare(problem: Problem, y: npt.NDArray[Any], a: FloatArray, b: FloatArray) -> PairedDifference:
-    return compare_paired(problem.metric, y, a, b, random_state=problem.random_state, task=problem.task, quantile=problem.quantile)
+    return compare_paired(
+        problem.metric, y, a, b, random_state=problem.random_state, task=problem.task, quantile=problem.quantile
+    )
 
 
 def _single(trial: Trial, data: SearchData, seed: int) -> Chosen:

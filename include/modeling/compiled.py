@@ -2,8 +2,8 @@
 A fitted pipeline as plain Python, for requests of a few rows.
 
 scikit-learn needs a DataFrame and milliseconds to score one row; look-ups in dicts and walks along tuples need
-microseconds. Past some 16 rows the pipeline itself is quicker. Only what the families of `selection` are made of is compiled, and what
-was compiled is compared with the pipeline before it is handed out: anything else gives None.
+microseconds. Past some 16 rows the pipeline itself is quicker. Only what the families of `selection` are made of is
+compiled, and what was compiled is compared with the pipeline before it is handed out: anything else gives None.
 """
 
 from __future__ import annotations
@@ -53,20 +53,31 @@ def compile_scorer(model: Model) -> Scorer | None:
     Returns
     -------
     callable or None
-        From rows (as `coerce_row` gives them) to probabilities of the positive class, or numbers, equal to `Model.predict` to 1e-12. It
-        raises the same errors. None if the model is made of anything that is not known exactly: text, neighbours, several classes.
+        From rows (as `coerce_row` gives them) to probabilities of the positive class, or numbers, equal to
+        `Model.predict` to 1e-12. It raises the same errors. None if the model is made of anything that is not known
+        exactly: text, neighbours, several classes.
 
     """
     try:
         score_row = _compile(model.pipeline, n_classes=model.manifest.n_classes)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        _LOG.info("model of family %r is not compiled (%s): every request takes the pipeline", model.manifest.family, type(error).__name__)
+        _LOG.info(
+            "model of family %r is not compiled (%s): every request takes the pipeline",
+            model.manifest.family,
+            type(error).__name__,
+        )
         return None
     columns = model.manifest.feature_columns
     if not _is_equal(score_row, model, columns):
-        _LOG.warning("model of family %r gives other scores when compiled: every request takes the pipeline", model.manifest.family)
+        _LOG.warning(
+            "model of family %r gives other scores when compiled: every request takes the pipeline",
+            model.manifest.family,
+        )
         return None
-    build, kinds = model.builder.build, tuple((column.name, float if column.kind == "number" else str, column) for column in columns)
+    build, kinds = (
+        model.builder.build,
+        tuple((column.name, float if column.kind == "number" else str, column) for column in columns),
+    )
 
     def score_rows(rows: Sequence[Mapping[str, Any]]) -> list[float]:
         scores = []
@@ -93,7 +104,9 @@ def _compile(pipeline: Any, *, n_classes: int) -> RowScore:
     if type(pipeline) is WeightedEnsemble:
         return _ensemble(pipeline, n_classes=n_classes)
     prepare, estimator = pipeline.named_steps["prepare"], pipeline.named_steps["model"]
-    blocks = {name: (step, list(names)) for name, step, names in prepare.transformers_ if name != "remainder" and len(names)}
+    blocks = {
+        name: (step, list(names)) for name, step, names in prepare.transformers_ if name != "remainder" and len(names)
+    }
     numbers, codes, categories = (blocks.pop(name, (None, [])) for name in ("numbers", "codes", "categories"))
     if blocks or n_classes > 2 or (n_classes and list(estimator.classes_) != [0, 1]):
         raise ValueError("an unknown part")
@@ -108,7 +121,10 @@ def _compile(pipeline: Any, *, n_classes: int) -> RowScore:
 
 
 def _ensemble(ensemble: WeightedEnsemble, *, n_classes: int) -> RowScore:
-    members = [(weight, _compile(member, n_classes=n_classes)) for weight, member in zip(ensemble.weights, ensemble.members, strict=True)]
+    members = [
+        (weight, _compile(member, n_classes=n_classes))
+        for weight, member in zip(ensemble.weights, ensemble.members, strict=True)
+    ]
 
     def score(features: FeatureRow) -> float:
         return sum(weight * member(features) for weight, member in members)
@@ -169,12 +185,26 @@ def _linear(estimator: Any, numbers: Block, categories: Block) -> RowScore:
     return score
 
 
-def _number_terms(pipeline: Any, coefficients: list[float]) -> tuple[list[tuple[float, float, float, float, float, float]], float]:
-    """Per number: bounds, mean, scale, coefficient, and what a missing one adds; and the sum of the indicators of present values."""
+def _number_terms(
+    pipeline: Any, coefficients: list[float]
+) -> tuple[list[tuple[float, float, float, float, float, float]], float]:
+    """
+    Per number: bounds, mean, scale, coefficient, and what a missing one adds; and the sum of the indicators of present
+    values.
+    """
     imputer, clip, scaler = (pipeline.named_steps[name] for name in ("impute", "clip", "scale"))
     if len(pipeline.steps) != 3 or type(clip) is not Clip or type(scaler) is not StandardScaler:
         raise ValueError("an unknown preparation")
-    columns = list(zip(clip.low_.tolist(), clip.high_.tolist(), scaler.mean_.tolist(), scaler.scale_.tolist(), coefficients, strict=True))
+    columns = list(
+        zip(
+            clip.low_.tolist(),
+            clip.high_.tolist(),
+            scaler.mean_.tolist(),
+            scaler.scale_.tolist(),
+            coefficients,
+            strict=True,
+        )
+    )
 
     def adds(j: int, value: float) -> float:
         low, high, mean, scale, coefficient = columns[j]
@@ -191,7 +221,9 @@ def _number_terms(pipeline: Any, coefficients: list[float]) -> tuple[list[tuple[
     return terms, base
 
 
-def _one_hot_terms(encoder: Any, names: list[str], coefficients: list[float]) -> list[tuple[str, dict[str, float], float]]:
+def _one_hot_terms(
+    encoder: Any, names: list[str], coefficients: list[float]
+) -> list[tuple[str, dict[str, float], float]]:
     if encoder is None:
         return []
     if type(encoder) is not OneHotEncoder or encoder.drop is not None:
@@ -216,7 +248,9 @@ def _fills(step: Any, names: list[str]) -> tuple[list[tuple[str, float]], list[s
     if step is None:
         return [], []
     if hasattr(step, "statistics_"):
-        return list(zip(names, step.statistics_.tolist(), strict=True)), [names[int(j)] for j in step.indicator_.features_]
+        return list(zip(names, step.statistics_.tolist(), strict=True)), [
+            names[int(j)] for j in step.indicator_.features_
+        ]
     if getattr(step, "func", step) not in (None, "passthrough"):
         raise ValueError("an unknown preparation")
     return [(name, math.nan) for name in names], []

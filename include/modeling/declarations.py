@@ -1,4 +1,7 @@
-"""Declarations as models were trained by them, kept in the lake by their digest: a version can be rebuilt after they have changed."""
+"""
+Declarations as models were trained by them, kept in the lake by their digest: a version can be rebuilt after they have
+changed.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +53,17 @@ def kept_declaration(lake: Lake, workflow_name: str, digest: str, *, folder: Pat
     files = [(str(name), str(text).encode("utf-8", "surrogateescape")) for name, text in content["files"]]
     if digest_declaration(content["declaration"], files) != digest:
         raise CorruptDataError(
-            f"the declaration {digest[:12]}… of {workflow_name!r} in the lake was changed: restore {_path('', digest)[1:]}"
+            f"the declaration {digest[:12]}… of {workflow_name!r} in the lake was changed: restore "
+            f"{_path('', digest)[1:]}"
         )
     for name, data in files:
         (folder / name).write_bytes(data)
     values: dict[str, Any] = content["declaration"]
     source = _SOURCES.get(values["source"].get("kind"))
     if source is None:
-        raise DeclarationError(f"source.kind={values['source'].get('kind')!r} of an older declaration is unknown to this software")
+        raise DeclarationError(
+            f"source.kind={values['source'].get('kind')!r} of an older declaration is unknown to this software"
+        )
     return Workflow(**{**values, "source": source(**values["source"]), "folder": folder})
 
 

@@ -13,7 +13,7 @@ A feature is a number (`float`), a category (`str`) or missing (None):
 | str | category |
 | datetime, date | three numbers: `<name>_hour` (not for a date), `<name>_weekday` (Monday is 0), `<name>_month` |
 | None | missing |
-"""
+"""  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ class FeatureBuilder:
 
     """
 
-    def __init__(self, *, columns: Sequence[InputColumn], hidden: frozenset[str], source: bytes | None, function: str | None) -> None:
+    def __init__(
+        self, *, columns: Sequence[InputColumn], hidden: frozenset[str], source: bytes | None, function: str | None
+    ) -> None:
         self.columns = tuple(columns)
         self.hidden = hidden
         self.source = source
@@ -85,7 +87,9 @@ class FeatureBuilder:
     def build_table(self, table: pa.Table) -> list[FeatureRow]:
         """Features of each row of a table: the same as `build`, faster."""
         names, row_type = self._names, self._row_type
-        return [self._features_of(row_type(zip(names, values, strict=True))) for values in iterate_rows(table, self.columns)]
+        return [
+            self._features_of(row_type(zip(names, values, strict=True))) for values in iterate_rows(table, self.columns)
+        ]
 
     def _features_of(self, row: dict[str, Any]) -> FeatureRow:
         try:
@@ -94,10 +98,16 @@ class FeatureBuilder:
             raise
         except Exception as error:
             # The error's own text may quote the row's values: only its kind, its column and its line are told.
-            detail = f"reads column {error.args[0]!r}, which the rows do not have" if isinstance(error, _NoColumnError) else _where(error)
+            detail = (
+                f"reads column {error.args[0]!r}, which the rows do not have"
+                if isinstance(error, _NoColumnError)
+                else _where(error)
+            )
             raise DataError(f"{self.function} {detail}: correct it in the workflow's folder") from None
         if not isinstance(built, Mapping):
-            raise DataError(f"{self.function} gives a {type(built).__name__}: return a dict of feature names and values")
+            raise DataError(
+                f"{self.function} gives a {type(built).__name__}: return a dict of feature names and values"
+            )
         return _normalise(built, self.function)
 
 
@@ -106,7 +116,9 @@ def builder_of_workflow(workflow: Workflow, schema: pa.Schema) -> FeatureBuilder
     hidden = hidden_columns(workflow)
     function = workflow.features.builder
     source = (workflow.folder / f"{function.split('.')[0]}.py").read_bytes() if function else None
-    return FeatureBuilder(columns=input_columns_of(schema, hidden=hidden), hidden=hidden, source=source, function=function)
+    return FeatureBuilder(
+        columns=input_columns_of(schema, hidden=hidden), hidden=hidden, source=source, function=function
+    )
 
 
 class _NoColumnError(KeyError):
@@ -117,7 +129,8 @@ def _visible_row_type(hidden: frozenset[str]) -> type[dict[str, Any]]:
     def check(name: object) -> None:
         if name in hidden:
             raise DataError(
-                f"the feature function reads column {name!r}, which is hidden from features (the target, an excluded column or "
+                f"the feature function reads column {name!r}, which is hidden from features (the target, an excluded "
+                "column or "
                 "one not known at prediction time): leave it out"
             )
 
@@ -153,11 +166,17 @@ def _load_function(source: bytes, function: str) -> Callable[[Mapping[str, Any]]
             del sys.modules[name]
             if not isinstance(error, Exception):
                 raise
-            line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
-            raise DeclarationError(f"{module_name}.py does not run: {type(error).__name__} at line {line}: {error}") from None
+            line = (
+                error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
+            )
+            raise DeclarationError(
+                f"{module_name}.py does not run: {type(error).__name__} at line {line}: {error}"
+            ) from None
     found = getattr(module, function_name, None)
     if not callable(found):
-        raise DeclarationError(f"features.builder={function!r}: {module_name}.py has no function {function_name!r}: define it there")
+        raise DeclarationError(
+            f"features.builder={function!r}: {module_name}.py has no function {function_name!r}: define it there"
+        )
     return found  # type: ignore[no-any-return]
 
 
@@ -209,5 +228,6 @@ def _unusual(name: str, value: Any, function: str | None) -> float | str | None:
         number = float(value)
         return number if -_BOUND <= number <= _BOUND else _bounded(number)
     raise DataError(
-        f"{function or 'the table'} gives feature {name!r} as a {type(value).__name__}: give a number, text, a bool, a datetime or None"
+        f"{function or 'the table'} gives feature {name!r} as a {type(value).__name__}: give a number, text, a bool, "
+        "a datetime or None"
     )

@@ -46,12 +46,19 @@ _LOG = logging.getLogger(__name__)
 
 
 def fit_model(
-    workflow: Workflow, snapshot: Snapshot, *, lake: Lake, training_id: str, folder: Path, created_by_run: str | None = None
+    workflow: Workflow,
+    snapshot: Snapshot,
+    *,
+    lake: Lake,
+    training_id: str,
+    folder: Path,
+    created_by_run: str | None = None,
 ) -> ModelManifest:
     """
     Refit the best trial on the fit rows (train and validation) and write the model package.
 
-    Beside the package, `training.json` holds the leaderboard and the costs; it varies between runs and is no part of the model digest.
+    Beside the package, `training.json` holds the leaderboard and the costs; it varies between runs and is no part of
+    the model digest.
 
     Parameters
     ----------
@@ -83,16 +90,36 @@ def fit_model(
         threshold = threshold_for(workflow, data.y[data.held_out], predictions)
     if threshold is not None:
         chosen = replace(chosen, threshold=threshold.threshold)
-    saved = fit_chosen(workflow, snapshot, chosen=chosen, lake=lake, folder=folder, training_id=training_id, created_by_run=created_by_run)
+    saved = fit_chosen(
+        workflow,
+        snapshot,
+        chosen=chosen,
+        lake=lake,
+        folder=folder,
+        training_id=training_id,
+        created_by_run=created_by_run,
+    )
     keep_declaration(workflow, lake=lake)
     keep_for_next(lake, workflow, snapshot, training_id=training_id, trials=trials)
-    _write_training(folder, trials, chosen=chosen, threshold=threshold, training_id=training_id, cpu_seconds=time.process_time() - started)
+    _write_training(
+        folder,
+        trials,
+        chosen=chosen,
+        threshold=threshold,
+        training_id=training_id,
+        cpu_seconds=time.process_time() - started,
+    )
     return saved
 
 
 def chosen_of_manifest(manifest: ModelManifest) -> Chosen:
     """What an existing model was fitted with: fitted again on the same rows, it is the same model."""
-    return Chosen(family=manifest.family, params=dict(manifest.params), random_state=manifest.random_state, threshold=manifest.threshold)
+    return Chosen(
+        family=manifest.family,
+        params=dict(manifest.params),
+        random_state=manifest.random_state,
+        threshold=manifest.threshold,
+    )
 
 
 def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names for the record
@@ -128,7 +155,9 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
     problem = replace(problem_of(workflow, columns, classes=classes, y=labels), random_state=chosen.random_state)
     pipeline = _fit(chosen, problem, feature_frame(features, columns), labels)
     manifest = _manifest(workflow, snapshot, chosen=chosen, builder=builder, columns=columns, table=table)
-    manifest = replace(manifest, classes=classes, threshold=chosen.threshold, training_id=training_id, created_by_run=created_by_run)
+    manifest = replace(
+        manifest, classes=classes, threshold=chosen.threshold, training_id=training_id, created_by_run=created_by_run
+    )
     test = read_snapshot(workflow, snapshot, lake=lake, part="test")
     model = Model(manifest=manifest, pipeline=pipeline, builder=builder)
     golden = _golden(model, test)
@@ -158,7 +187,13 @@ def _fit(chosen: Chosen, problem: Problem, X: pd.DataFrame, y: Labels) -> Any:
 
 
 def _manifest(
-    workflow: Workflow, snapshot: Snapshot, *, chosen: Chosen, builder: FeatureBuilder, columns: tuple[FeatureColumn, ...], table: pa.Table
+    workflow: Workflow,
+    snapshot: Snapshot,
+    *,
+    chosen: Chosen,
+    builder: FeatureBuilder,
+    columns: tuple[FeatureColumn, ...],
+    table: pa.Table,
 ) -> ModelManifest:
     return ModelManifest(
         workflow=workflow.name,
@@ -191,7 +226,10 @@ def _golden(model: Model, test: pa.Table) -> Golden:
     chosen = test.take(np.unique(np.linspace(0, test.num_rows - 1, N_GOLDEN_ROWS).astype(int)))
     columns = model.manifest.input_columns
     names = [column.name for column in columns]
-    rows = [{name: _to_json(value) for name, value in zip(names, values, strict=True)} for values in iterate_rows(chosen, columns)]
+    rows = [
+        {name: _to_json(value) for name, value in zip(names, values, strict=True)}
+        for values in iterate_rows(chosen, columns)
+    ]
     return Golden(rows=tuple(rows), predictions=tuple(model.predict(chosen).tolist()))
 
 
@@ -223,7 +261,13 @@ def _require_same_predictions(folder: Path, manifest: ModelManifest, golden: Gol
 
 
 def _write_training(
-    folder: Path, trials: list[Trial], *, chosen: Chosen, threshold: ThresholdChoice | None, training_id: str, cpu_seconds: float
+    folder: Path,
+    trials: list[Trial],
+    *,
+    chosen: Chosen,
+    threshold: ThresholdChoice | None,
+    training_id: str,
+    cpu_seconds: float,
 ) -> None:
     content = {
         "training_id": training_id,
@@ -232,4 +276,6 @@ def _write_training(
         "threshold": None if threshold is None else asdict(threshold),
         "leaderboard": [asdict(trial) for trial in trials],
     }
-    (folder / "training.json").write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+    (folder / "training.json").write_text(
+        json.dumps(content, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
+    )

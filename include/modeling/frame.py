@@ -1,4 +1,7 @@
-"""Feature rows as the DataFrame that scikit-learn reads: float64 columns for numbers, object columns of text for categories."""
+"""
+Feature rows as the DataFrame that scikit-learn reads: float64 columns for numbers, object columns of text for
+categories.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def feature_columns_of(features: Sequence[FeatureRow]) -> tuple[FeatureColumn, .
         else:
             _LOG.warning("feature %r is missing in every training row: left out", name)
     if not columns:
-        raise DataError("there is no feature with a value in any training row: check features.builder and features.exclude")
+        raise DataError(
+            "there is no feature with a value in any training row: check features.builder and features.exclude"
+        )
     return tuple(columns)
 
 
@@ -56,7 +61,9 @@ def feature_frame(features: Sequence[FeatureRow], columns: Sequence[FeatureColum
         If a value's type is not the one that training saw.
 
     """
-    return pd.DataFrame({column.name: _column(features, column) for column in columns}, columns=[c.name for c in columns], copy=False)
+    return pd.DataFrame(
+        {column.name: _column(features, column) for column in columns}, columns=[c.name for c in columns], copy=False
+    )
 
 
 def _column(features: Sequence[FeatureRow], column: FeatureColumn) -> pd.Series:
@@ -73,4 +80,6 @@ def _column(features: Sequence[FeatureRow], column: FeatureColumn) -> pd.Series:
 def wrong_kind(column: FeatureColumn, found: type) -> DataError:
     """Error of a feature whose type is not the trained one."""
     given = "text" if found is str else "a number"
-    return DataError(f"feature {column.name!r} was trained as a {column.kind}, but is {given} here: give it one type in every row")
+    return DataError(
+        f"feature {column.name!r} was trained as a {column.kind}, but is {given} here: give it one type in every row"
+    )

@@ -29,19 +29,20 @@ def labels_of(workflow: Workflow, table: pa.Table, *, classes: Sequence[Any] = (
     table : Table
         Validated rows.
     classes : sequence
-        Of several classes: the known ones in their order, as `classes_of` gives them. A row of another class has the code -1.
+        Of several classes: the known ones in their order, as `classes_of` gives them. A row of another class has the
+        code -1.
 
     Returns
     -------
     ndarray
-        classification: int64, 1 where the target column holds `target.positive`, or a number above `target.above`, else 0;
-        multiclass: int64 codes into `classes`; regression and forecasting: float64.
+        classification: int64, 1 where the target column holds `target.positive`, or a number above `target.above`, else
+        0; multiclass: int64 codes into `classes`; regression and forecasting: float64.
 
     Raises
     ------
     TrainingError
-        If the table has no target column, it is null in some rows (what the truth is can't be guessed), or numbers are asked of a column
-        that holds none.
+        If the table has no target column, it is null in some rows (what the truth is can't be guessed), or numbers are
+        asked of a column that holds none.
 
     """
     column = _target(workflow, table)
@@ -53,7 +54,9 @@ def labels_of(workflow: Workflow, table: pa.Table, *, classes: Sequence[Any] = (
         return np.fromiter((codes.get(value, -1) for value in column.to_pylist()), dtype=np.int64, count=len(column))
     if target.above is not None:
         if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            raise TrainingError(f"target.above={target.above:g}: column {target.column!r} holds no numbers but {column.type}")
+            raise TrainingError(
+                f"target.above={target.above:g}: column {target.column!r} holds no numbers but {column.type}"
+            )
         return np.asarray(pc.greater(column, target.above).to_numpy(), dtype=np.int64)
     return np.fromiter((value == target.positive for value in column.to_pylist()), dtype=np.int64, count=len(column))
 
@@ -73,7 +76,8 @@ def classes_of(workflow: Workflow, table: pa.Table) -> tuple[Any, ...]:
     found = sorted(_target(workflow, table).unique().to_pylist())
     if len(found) > MAX_CLASSES:
         raise TrainingError(
-            f"target column {workflow.target.column!r} holds {len(found)} classes, at most {MAX_CLASSES} can be told apart: "
+            f"target column {workflow.target.column!r} holds {len(found)} classes, at most {MAX_CLASSES} can be told "
+            "apart: "
             "group the rare ones in the query, or predict a number by target.task='regression'"
         )
     return tuple(found)
@@ -113,11 +117,14 @@ def _require_both_classes(workflow: Workflow, labels: Labels, *, part: str) -> N
 def _target(workflow: Workflow, table: pa.Table) -> pa.ChunkedArray:
     name = workflow.target.column
     if name not in table.schema.names:
-        raise TrainingError(f"target.column={name!r} is no column of the validated rows: select it in the query, or correct the name")
+        raise TrainingError(
+            f"target.column={name!r} is no column of the validated rows: select it in the query, or correct the name"
+        )
     column = table[name]
     if column.null_count:
         raise TrainingError(
-            f"target column {name!r} is null in {column.null_count} of {len(column)} rows: leave such rows out in the query, or refuse "
+            f"target column {name!r} is null in {column.null_count} of {len(column)} rows: leave such rows out in the "
+            "query, or refuse "
             "them with expect_column_values_to_not_be_null in the suite"
         )
     return column

@@ -8,9 +8,9 @@ A model package: a folder that holds all that a prediction needs, verified to th
 | `features.py` | the module of the feature function, as it was in training (absent without one) |
 | `golden.json` | rows of the test part as JSON inputs, with the offline predictions |
 
-`evaluation.json`, `decision.json`, `training.json`, `profile.json`, `card.md`, `card.html` and `figures/` lie beside them: they tell about
-the model and are no part of it. The model digest is the manifest's; who trained it in which run is left out of it, so that the
-same data, seed and declaration give the same digest.
+`evaluation.json`, `decision.json`, `training.json`, `profile.json`, `card.md`, `card.html` and `figures/` lie beside
+them: they tell about the model and are no part of it. The model digest is the manifest's; who trained it in which run
+is left out of it, so that the same data, seed and declaration give the same digest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ MANIFEST_FILE, MODEL_FILE, FEATURES_FILE, GOLDEN_FILE = "manifest.json", "model.
 LATER_FILES = frozenset({"evaluation.json", "decision.json", "training.json", PROFILE_FILE, "card.md", "card.html"})
 LATER_FOLDERS = frozenset({"figures"})
 UNDIGESTED_FIELDS = frozenset({"training_id", "created_by_run"})
-# Fields that manifests have gained, and what older models were made with: left out of a digest where they say just that.
+# Fields that manifests have gained, and what older models were made with: left out of a digest where they say just
+# that.
 _GAINED_FIELDS: Mapping[str, Any] = {"classes": (), "threshold": 0.5}
 
 
@@ -47,8 +48,8 @@ class ModelManifest:
     """
     What a model was made of.
 
-    `trained_rows` has n_rows, row_ids_digest, train_start and train_end (half-open, ISO). `classes` are those of several, in the order of
-    the predictions; from `threshold` on a probability counts as positive.
+    `trained_rows` has n_rows, row_ids_digest, train_start and train_end (half-open, ISO). `classes` are those of
+    several, in the order of the predictions; from `threshold` on a probability counts as positive.
     """
 
     workflow: str
@@ -87,7 +88,10 @@ class ModelManifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """Rows as JSON inputs, and what the model said of them offline (as `Model.predict`; of several classes a list a row)."""
+    """
+    Rows as JSON inputs, and what the model said of them offline (as `Model.predict`; of several classes
+    a list a row).
+    """
 
     rows: tuple[Mapping[str, Any], ...]
     predictions: tuple[Any, ...]
@@ -108,13 +112,14 @@ class Model:
         Parameters
         ----------
         rows : pyarrow.Table or sequence of mappings
-            A table of the source's columns, or rows from `coerce_row`. Other columns are ignored, absent ones are missing.
+            A table of the source's columns, or rows from `coerce_row`. Other columns are ignored, absent ones are
+            missing.
 
         Returns
         -------
         ndarray of shape (n_rows,), or (n_rows, n_classes) of several classes
-            classification: probability of the positive class; multiclass: probabilities in the order of `manifest.classes`;
-            regression and forecasting: values.
+            classification: probability of the positive class; multiclass: probabilities in the order of
+            `manifest.classes`; regression and forecasting: values.
 
         Raises
         ------
@@ -133,13 +138,20 @@ class Model:
 
 
 def manifest_digest(manifest: ModelManifest) -> str:
-    """Digest of the model: SHA-256 of the manifest, and with it of every file, without the ids of the training and the run."""
+    """
+    Digest of the model: SHA-256 of the manifest, and with it of every file, without the ids of the training and the
+    run.
+    """
     content = {name: value for name, value in asdict(manifest).items() if name not in UNDIGESTED_FIELDS}
-    content = {name: value for name, value in content.items() if name not in _GAINED_FIELDS or value != _GAINED_FIELDS[name]}
+    content = {
+        name: value for name, value in content.items() if name not in _GAINED_FIELDS or value != _GAINED_FIELDS[name]
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def save_model(folder: Path, *, manifest: ModelManifest, pipeline: Any, builder: FeatureBuilder, golden: Golden) -> ModelManifest:
+def save_model(
+    folder: Path, *, manifest: ModelManifest, pipeline: Any, builder: FeatureBuilder, golden: Golden
+) -> ModelManifest:
     """
     Write a model package; `manifest.json` comes last, so that a folder that has one is complete.
 
@@ -149,7 +161,10 @@ def save_model(folder: Path, *, manifest: ModelManifest, pipeline: Any, builder:
         The manifest with the digests of the files.
 
     """
-    contents = {MODEL_FILE: dump_pipeline(pipeline), GOLDEN_FILE: json.dumps(asdict(golden), indent=1, allow_nan=False).encode()}
+    contents = {
+        MODEL_FILE: dump_pipeline(pipeline),
+        GOLDEN_FILE: json.dumps(asdict(golden), indent=1, allow_nan=False).encode(),
+    }
     if builder.source is not None:
         contents[FEATURES_FILE] = builder.source
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +174,9 @@ def save_model(folder: Path, *, manifest: ModelManifest, pipeline: Any, builder:
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     complete = replace(manifest, files={name: hashlib.sha256(contents[name]).hexdigest() for name in sorted(contents)})
-    (folder / MANIFEST_FILE).write_text(json.dumps(asdict(complete), indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(
+        json.dumps(asdict(complete), indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
+    )
     return complete
 
 
@@ -186,7 +203,10 @@ def load_model(folder: Path, *, expected_digest: str) -> Model:
 
 
 def load_builder(folder: Path, *, expected_digest: str) -> tuple[ModelManifest, FeatureBuilder]:
-    """Verify a model package as `load_model` does, and load its feature function alone: for those who only look at rows."""
+    """
+    Verify a model package as `load_model` does, and load its feature function alone: for those who only
+    look at rows.
+    """
     manifest, contents = _verified(folder, expected_digest)
     return manifest, _builder_of(folder, manifest, contents)
 
@@ -223,7 +243,9 @@ def read_manifest(folder: Path) -> ModelManifest:
             values[name] = tuple(values[name])
         return ModelManifest(**values)
     except (OSError, ValueError, TypeError):
-        raise TamperedModelError(f"{folder / MANIFEST_FILE} is missing or no manifest: restore the package or train again") from None
+        raise TamperedModelError(
+            f"{folder / MANIFEST_FILE} is missing or no manifest: restore the package or train again"
+        ) from None
 
 
 def read_golden(folder: Path) -> Golden:
@@ -249,7 +271,8 @@ def _verified(folder: Path, expected_digest: str) -> tuple[ModelManifest, dict[s
     found = manifest_digest(manifest)
     if found != expected_digest:
         raise TamperedModelError(
-            f"the manifest in {folder} has digest {found[:12]}…, but {expected_digest[:12]}… is recorded: register the model again"
+            f"the manifest in {folder} has digest {found[:12]}…, but {expected_digest[:12]}… is recorded: register "
+            "the model again"
         )
     _check_names(folder, manifest)
     # Each file is read once: what was verified is what is loaded.
@@ -264,7 +287,9 @@ def _check_names(folder: Path, manifest: ModelManifest) -> None:
         is_known = name.name in known if len(name.parts) == 1 else name.parts[0] in LATER_FOLDERS
         is_folder = path.is_dir() and name.parts[0] in LATER_FOLDERS
         if path.is_symlink() or not (is_folder or (is_known and path.is_file())):
-            raise TamperedModelError(f"{folder} holds {str(name)!r}, which its manifest does not list: remove it or register again")
+            raise TamperedModelError(
+                f"{folder} holds {str(name)!r}, which its manifest does not list: remove it or register again"
+            )
 
 
 def _read_verified(folder: Path, name: str, digest: str) -> bytes:
@@ -274,5 +299,7 @@ def _read_verified(folder: Path, name: str, digest: str) -> bytes:
         raise TamperedModelError(f"{folder} lacks {name}, which its manifest lists: restore the package") from None
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
-        raise TamperedModelError(f"{name} in {folder} has digest {found[:12]}…, but {digest[:12]}… is recorded: restore the package")
+        raise TamperedModelError(
+            f"{name} in {folder} has digest {found[:12]}…, but {digest[:12]}… is recorded: restore the package"
+        )
     return content

@@ -1,10 +1,11 @@
 """
-The profile of what a model was trained on: a few kilobytes with which served rows are compared, without the training table.
+The profile of what a model was trained on: a few kilobytes with which served rows are compared, without the training
+table.
 
-Each feature is cut into cells: numbers at the tenths of the training values, with cells of their own below the smallest and above the
-largest one; categories by their names, the rare ones together; and one cell for missing values. Of texts, the number of words is
-taken. Beside the counts stands how far the training rows' own hours, days and weeks lie from the whole (`usual`): a feature such
-as the weekday is far from it in each single day, and that is no drift.
+Each feature is cut into cells: numbers at the tenths of the training values, with cells of their own below the smallest
+and above the largest one; categories by their names, the rare ones together; and one cell for missing values. Of texts,
+the number of words is taken. Beside the counts stands how far the training rows' own hours, days and weeks lie from the
+whole (`usual`): a feature such as the weekday is far from it in each single day, and that is no drift.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class FeatureProfile:
     """
     Cells of one feature, and how many training rows lie in each.
 
-    `counts` of numbers and texts: below the first edge, from each edge to the next, from the last one on, missing. Of categories: each
-    of `categories`, rare ones, unseen ones (none in training), missing. `rare` has the names of the rare ones where they are few.
-    `usual` is how far the training rows' own windows lie from all of them at most, as a distance; a window length of which there
-    were too few is left out.
+    `counts` of numbers and texts: below the first edge, from each edge to the next, from the last one on, missing. Of
+    categories: each of `categories`, rare ones, unseen ones (none in training), missing. `rare` has the names of the
+    rare ones where they are few. `usual` is how far the training rows' own windows lie from all of them at most, as a
+    distance; a window length of which there were too few is left out.
     """
 
     name: str
@@ -178,7 +179,9 @@ def read_profile(folder: Path) -> TrainingProfile | None:
             raise ValueError
         prediction = content["prediction"]
         found = [_feature_of(item) for item in content["features"]]
-        return TrainingProfile(**{**content, "features": tuple(found), "prediction": prediction and _feature_of(prediction)})
+        return TrainingProfile(
+            **{**content, "features": tuple(found), "prediction": prediction and _feature_of(prediction)}
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise DataError(f"{path} is no profile of training rows: train the version again") from None
 
@@ -199,7 +202,9 @@ def _cut_numbers(name: str, kind: FeatureKind, numbers: npt.NDArray[np.float64])
     inner = np.quantile(there, np.linspace(0, 1, _N_BINS, endpoint=False))
     # The largest value itself belongs to the last tenth: only what is above it was never seen.
     edges = np.unique(np.append(inner, np.nextafter(there.max(), np.inf)))
-    return FeatureProfile(name=name, kind=kind, counts=(0,) * (len(edges) + 2), edges=tuple(float(edge) for edge in edges))
+    return FeatureProfile(
+        name=name, kind=kind, counts=(0,) * (len(edges) + 2), edges=tuple(float(edge) for edge in edges)
+    )
 
 
 def _cut_categories(name: str, values: Values) -> FeatureProfile:
@@ -217,18 +222,23 @@ def _cut_categories(name: str, values: Values) -> FeatureProfile:
     )
 
 
-def _usual(cells: npt.NDArray[np.intp], counts: Counts, times: npt.NDArray[np.datetime64], every: Every) -> float | None:
+def _usual(
+    cells: npt.NDArray[np.intp], counts: Counts, times: npt.NDArray[np.datetime64], every: Every
+) -> float | None:
     """How far windows of the training rows lie from all of them, at most; None with too few windows to tell."""
     seconds = np.asarray(times, dtype="datetime64[s]").astype(np.int64)
     windows = np.unique((seconds - _MONDAY) // _SECONDS[every], return_inverse=True)[1]
     n_cells = len(counts)
-    table = np.bincount(windows * n_cells + cells, minlength=(int(windows.max(initial=-1)) + 1) * n_cells).reshape(-1, n_cells)
+    table = np.bincount(windows * n_cells + cells, minlength=(int(windows.max(initial=-1)) + 1) * n_cells).reshape(
+        -1, n_cells
+    )
     large = table[table.sum(axis=1) >= _LEAST_WINDOW_ROWS].astype(np.float64)
     if len(large) < _LEAST_WINDOWS:
         return None
     whole = counts.astype(np.float64)
     distances = distance(whole, large)
-    # The largest of many distances would be noise: it counts only if the window differs for sure, in view of their number.
+    # The largest of many distances would be noise: it counts only if the window differs for sure, in view of their
+    # number.
     for i in np.argsort(-distances):
         if homogeneity_p_value(whole, large[i]) <= _SURE / len(large):
             return float(distances[i])

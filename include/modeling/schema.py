@@ -35,9 +35,9 @@ def hidden_columns(workflow: Workflow) -> frozenset[str]:
     """
     Columns that no feature may come from.
 
-    They are the target, the excluded columns, those that Updraft adds, those that tell persons apart, and what the source gives too late:
-    at least the time at which a row became known (a row is known after its event, so that time does not exist when a prediction is asked
-    for).
+    They are the target, the excluded columns, those that Updraft adds, those that tell persons apart, and what the
+    source gives too late: at least the time at which a row became known (a row is known after its event, so that time
+    does not exist when a prediction is asked for).
     """
     own = {workflow.target.column, *workflow.features.exclude, *RESERVED_COLUMNS, *workflow.source.pseudonyms}
     return frozenset(own) | workflow.source.late_columns
@@ -46,7 +46,9 @@ def hidden_columns(workflow: Workflow) -> frozenset[str]:
 def input_columns_of(schema: pa.Schema, *, hidden: frozenset[str]) -> tuple[InputColumn, ...]:
     """Columns of a table that features may come from, in its order. Nested and binary columns are left out."""
     found = ((field.name, _describe_type(field.type)) for field in schema if field.name not in hidden)
-    return tuple(InputColumn(name=name, type=known[0], is_integer=known[1]) for name, known in found if known is not None)
+    return tuple(
+        InputColumn(name=name, type=known[0], is_integer=known[1]) for name, known in found if known is not None
+    )
 
 
 def iterate_rows(table: pa.Table, columns: Sequence[InputColumn]) -> Iterator[tuple[Any, ...]]:
@@ -110,7 +112,11 @@ def _coerce_number(column: InputColumn, value: Any) -> int | float | None:
     if not column.is_integer:
         return number
     # Text such as "12345678901234567" must not lose its last digits by way of a float.
-    whole = int(value) if isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdecimal()) else int(number)
+    whole = (
+        int(value)
+        if isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdecimal())
+        else int(number)
+    )
     return whole if number.is_integer() else number
 
 

@@ -1,9 +1,9 @@
 """
 Choose a configuration: every trial is fitted on the train rows and scored on the rows held out.
 
-Workers share one study, and it lies in the lake: trial i belongs to worker i % n_workers, and each finished trial is a file that the
-others read before they choose their next. A worker that is killed and started again finds its finished trials there and repeats none. The
-budget is CPU time, so that neighbours on the machine do not matter.
+Workers share one study, and it lies in the lake: trial i belongs to worker i % n_workers, and each finished trial is a
+file that the others read before they choose their next. A worker that is killed and started again finds its finished
+trials there and repeats none. The budget is CPU time, so that neighbours on the machine do not matter.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
     budget_seconds : float
         CPU seconds of all workers together. The baseline (worker 0) and each worker's first configuration always run.
     max_trials : int, optional
-        Bound on the configurations beside the baseline, over all workers; without it, what the workflow declares. With a budget that does
-        not end first, the same data and seed then give the same trials on any machine.
+        Bound on the configurations beside the baseline, over all workers; without it, what the workflow declares. With
+        a budget that does not end first, the same data and seed then give the same trials on any machine.
     warm_from : str, optional
         An earlier training, whose best configurations are tried first.
 
@@ -85,7 +85,9 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
     seen: dict[str, Trial] = {}
 
     def known() -> list[Trial]:
-        return [trial for trial in read_trials(name, lake, training_id, seen) if trial.snapshot_id == snapshot.snapshot_id]
+        return [
+            trial for trial in read_trials(name, lake, training_id, seen) if trial.snapshot_id == snapshot.snapshot_id
+        ]
 
     own = [trial for trial in known() if trial.number % n_workers == worker]
     with threadpool_limits(1):
@@ -97,7 +99,9 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
             n_scaled=n_scaled_columns(data.problem, data.cardinality),
             warm=warm_configurations(lake, workflow, warm_from),
         )
-        budget = Budget(seconds=budget_seconds / n_workers, started=started, spent_before=sum(trial.cpu_seconds for trial in own))
+        budget = Budget(
+            seconds=budget_seconds / n_workers, started=started, spent_before=sum(trial.cpu_seconds for trial in own)
+        )
         outcomes = Worker(
             data,
             plan,
@@ -109,7 +113,9 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
             record=lambda number, outcome: _record(lake, workflow, training_id, snapshot, number, outcome),
             others=lambda: [_tried(trial) for trial in known()],
         ).run()
-    return [f"{trials_folder(name, training_id)}/{number:04d}-{snapshot.snapshot_id}.json" for number in sorted(outcomes)]
+    return [
+        f"{trials_folder(name, training_id)}/{number:04d}-{snapshot.snapshot_id}.json" for number in sorted(outcomes)
+    ]
 
 
 def load_search_data(workflow: Workflow, snapshot: Snapshot, *, lake: Lake) -> SearchData:
@@ -169,13 +175,20 @@ def _folds(workflow: Workflow, problem: Problem, y: Any, *, table: Any, sizes: S
         return k_folds(problem, y, n_folds=training.folds)
     groups = str(training.groups)
     if groups not in table.schema.names:
-        raise TrainingError(f"training.groups={groups!r} is no column of the validated rows: select it in the query, or correct the name")
+        raise TrainingError(
+            f"training.groups={groups!r} is no column of the validated rows: select it in the query, or correct the "
+            "name"
+        )
     return grouped_folds(problem, y, table[groups].to_pylist(), n_folds=training.folds)
 
 
-def _record(lake: Lake, workflow: Workflow, training_id: str, snapshot: Snapshot, number: int, outcome: Outcome) -> Outcome:
+def _record(
+    lake: Lake, workflow: Workflow, training_id: str, snapshot: Snapshot, number: int, outcome: Outcome
+) -> Outcome:
     return record_trial(lake, workflow, training_id, snapshot, number=number, outcome=outcome).outcome()
 
 
 def _tried(trial: Trial) -> Tried:
-    return Tried(number=trial.number, configuration=trial.configuration, loss=trial.score if trial.score is None else trial.loss)
+    return Tried(
+        number=trial.number, configuration=trial.configuration, loss=trial.score if trial.score is None else trial.loss
+    )

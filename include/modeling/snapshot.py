@@ -1,8 +1,8 @@
 """
 The rows of one training: pinned by table version and digest, and point in time.
 
-A row belongs to the snapshot as of T if its event lies in the window and it was known at T (`known_time <= T`). So training
-as of a past date gives what training on that date would have given.
+A row belongs to the snapshot as of T if its event lies in the window and it was known at T (`known_time <= T`). So
+training as of a past date gives what training on that date would have given.
 
     train_start            validation_start     test_start           test_end = as_of
         |------- train -----------|---- validation ---|------- test ------|
@@ -20,7 +20,13 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import ConcurrentWriteError, CorruptDataError, HistoryTooShortError, PartitionNotFoundError, TrainingError
+from include.errors import (
+    ConcurrentWriteError,
+    CorruptDataError,
+    HistoryTooShortError,
+    PartitionNotFoundError,
+    TrainingError,
+)
 from include.lake.digests import digest_bytes, digest_table
 from include.lake.ledger import RUNS, read_ledger
 from include.lake.partitions import list_partitions, read_partitions
@@ -32,16 +38,18 @@ from include.workflow.partitions import PartitionWindow, windows_between
 
 Part = Literal["train", "validation", "test", "fit"]
 
-MINIMUM_COVERAGE = 0.5  # of the window's partitions: less history than this is another, shorter window than the declared one
+# of the window's partitions: less history than this is another, shorter window than the declared one
+MINIMUM_COVERAGE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """
-    What a model is trained and judged on. Times are ISO text in UTC; bounds are half-open. `Snapshot(**asdict(s))` gives it back.
+    What a model is trained and judged on. Times are ISO text in UTC; bounds are half-open. `Snapshot(**asdict(s))`
+    gives it back.
 
-    `snapshot_id` follows from the rows' digest and the bounds, not from the table's version: the same rows at a later version, which has
-    more days, are the same snapshot.
+    `snapshot_id` follows from the rows' digest and the bounds, not from the table's version: the same rows at a later
+    version, which has more days, are the same snapshot.
     """
 
     workflow: str
@@ -68,8 +76,9 @@ def pin_snapshot(workflow: Workflow, as_of: datetime, *, lake: Lake) -> Snapshot
     """
     Pin the rows that a training as of a moment may use.
 
-    Each partition must be what its latest line in the ledger says, so that no half-finished publication is trained on. Partitions of
-    the window that were never published are listed, not fatal, as long as at least half (`MINIMUM_COVERAGE`) of those to fit on are there.
+    Each partition must be what its latest line in the ledger says, so that no half-finished publication is trained on.
+    Partitions of the window that were never published are listed, not fatal, as long as at least half
+    (`MINIMUM_COVERAGE`) of those to fit on are there.
 
     Parameters
     ----------
@@ -91,10 +100,14 @@ def pin_snapshot(workflow: Workflow, as_of: datetime, *, lake: Lake) -> Snapshot
 
     """
     if as_of.tzinfo is None:
-        raise TrainingError(f"as_of={as_of.isoformat()} has no time zone: give it in UTC, as in 2026-11-23T00:00:00+00:00")
+        raise TrainingError(
+            f"as_of={as_of.isoformat()} has no time zone: give it in UTC, as in 2026-11-23T00:00:00+00:00"
+        )
     table = _table(workflow)
     if not table_exists(lake, table):
-        raise HistoryTooShortError(f"nothing of {workflow.name!r} has been published yet: run or backfill {workflow.name}.ingest first")
+        raise HistoryTooShortError(
+            f"nothing of {workflow.name!r} has been published yet: run or backfill {workflow.name}.ingest first"
+        )
     empty = _empty_snapshot(workflow, as_of, version=table_version(lake, table))
     keys = [window.key for window in _windows(workflow, empty)]
     rows, missing = _read_published(workflow, lake, keys, version=empty.table_version)
@@ -116,7 +129,8 @@ def pin_snapshot(workflow: Workflow, as_of: datetime, *, lake: Lake) -> Snapshot
 
 def read_snapshot(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, part: Part) -> pa.Table:
     """
-    Rows of one part of a snapshot, in the order of partitions and of their source. All rows are verified, whatever the part.
+    Rows of one part of a snapshot, in the order of partitions and of their source. All rows are verified, whatever the
+    part.
 
     Raises
     ------
@@ -128,7 +142,8 @@ def read_snapshot(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, part: P
     known = _known_by(_between(rows, snapshot.train_start, snapshot.test_end), snapshot.as_of)
     if digest_table(known) != snapshot.digest:
         raise CorruptDataError(
-            f"snapshot {snapshot.snapshot_id} of {_table(workflow)!r} at version {snapshot.table_version}: the rows differ from "
+            f"snapshot {snapshot.snapshot_id} of {_table(workflow)!r} at version {snapshot.table_version}: the rows "
+            "differ from "
             "the pinned digest: pin a new snapshot, and look who changed the lake's files"
         )
     return _part_of(known, snapshot, part)
@@ -196,7 +211,9 @@ def _read_published(workflow: Workflow, lake: Lake, keys: list[str], *, version:
 
 
 def _being_published(table: str, seen: str) -> ConcurrentWriteError:
-    return ConcurrentWriteError(f"a partition of {table!r} is being published ({seen}): retry; if it stays so, run its ingest again")
+    return ConcurrentWriteError(
+        f"a partition of {table!r} is being published ({seen}): retry; if it stays so, run its ingest again"
+    )
 
 
 def _require_history(workflow: Workflow, snapshot: Snapshot) -> None:
@@ -206,20 +223,23 @@ def _require_history(workflow: Workflow, snapshot: Snapshot) -> None:
     said = f"{workflow.name!r} as of {snapshot.as_of}"
     if n_there < MINIMUM_COVERAGE * len(to_fit_on):
         raise HistoryTooShortError(
-            f"{said}: of the {len(to_fit_on)} partitions to fit on (window {describe_duration(workflow.training.window)}, from "
+            f"{said}: of the {len(to_fit_on)} partitions to fit on (window "
+            f"{describe_duration(workflow.training.window)}, from "
             f"{snapshot.train_start} to {snapshot.test_start}) {n_there} are published, at least half are needed: "
             f"backfill {workflow.name}.ingest, train as of a later date, or declare a shorter training.window"
         )
     n_fit, minimum = snapshot.n_train + snapshot.n_validation, workflow.training.minimum_rows
     if n_fit < minimum:
         raise HistoryTooShortError(
-            f"{said}: {n_fit} rows to fit on, training.minimum_rows={minimum} are needed ({snapshot.n_not_yet_known} more were not yet "
+            f"{said}: {n_fit} rows to fit on, training.minimum_rows={minimum} are needed ({snapshot.n_not_yet_known} "
+            "more were not yet "
             "known): backfill more partitions or declare a longer training.window"
         )
     for part, n_rows in (("train", snapshot.n_train), ("validation", snapshot.n_validation), ("test", snapshot.n_test)):
         if n_rows == 0:
             raise HistoryTooShortError(
-                f"{said}: the {part} part has no rows, at least 1 is needed: publish its partitions, or train as of another date"
+                f"{said}: the {part} part has no rows, at least 1 is needed: publish its partitions, or train as of "
+                "another date"
             )
 
 
@@ -229,7 +249,10 @@ def _between(rows: pa.Table, start: str, end: str) -> pa.Table:
 
 
 def _known_by(rows: pa.Table, as_of: str) -> pa.Table:
-    """What was known at a moment: of several versions of a row the one known last by then. A row without a known time is not known."""
+    """
+    What was known at a moment: of several versions of a row the one known last by then. A row without a known time is
+    not known.
+    """
     known = rows.filter(pc.less_equal(rows["known_time"], _moment(as_of)))
     if pc.count_distinct(known["row_id"]).as_py() == known.num_rows:
         return known

@@ -35,7 +35,8 @@ TRUSTED_TYPES = (
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.tree._tree.Tree",
 )
-# Every kind of node that a stored pipeline of ours is made of: anything else in a file, even what skops would trust, is refused.
+# Every kind of node that a stored pipeline of ours is made of: anything else in a file, even what skops would trust, is
+# refused.
 ALLOWED_NODES = frozenset(
     {
         ("DTypeNode", "numpy.dtype"),
@@ -129,7 +130,9 @@ def dump_pipeline(pipeline: Any) -> bytes:
         data = _canonical(skops_io.dumps(pipeline))
     unknown = _unknown_nodes(data)
     if unknown:
-        raise TrainingError(f"the pipeline holds {', '.join(unknown)}, which no stored model may: choose another family")
+        raise TrainingError(
+            f"the pipeline holds {', '.join(unknown)}, which no stored model may: choose another family"
+        )
     return data
 
 
@@ -148,13 +151,16 @@ def load_pipeline(data: bytes) -> Any:
     except (zipfile.BadZipFile, KeyError, ValueError, AttributeError, RecursionError):
         raise TamperedModelError("model.skops is no skops file: train again, or restore the file") from None
     if unknown:
-        raise TamperedModelError(f"model.skops holds {', '.join(unknown[:3])}, which no model of ours does: nothing was loaded")
+        raise TamperedModelError(
+            f"model.skops holds {', '.join(unknown[:3])}, which no model of ours does: nothing was loaded"
+        )
     try:
         with _quiet_skops() as skops_io:
             return skops_io.loads(data, trusted=list(TRUSTED_TYPES))
     except Exception as error:  # whatever a malformed file may raise
         raise TamperedModelError(
-            f"model.skops can't be loaded ({type(error).__name__}): restore the file, or load it with the libraries of its manifest"
+            f"model.skops can't be loaded ({type(error).__name__}): restore the file, or load it with the libraries "
+            "of its manifest"
         ) from error
 
 

@@ -1,4 +1,7 @@
-"""Ensembles of trees as nested tuples, walked in plain Python: `(feature, threshold, left, right, missing_left)`, or a leaf's value."""
+"""
+Ensembles of trees as nested tuples, walked in plain Python: `(feature, threshold, left, right, missing_left)`, or a
+leaf's value.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def boosting_score(estimator: Any) -> VectorScore:
 
 
 def forest_score(estimator: Any) -> VectorScore:
-    """Mean over the leaves of a fitted forest: share of positives, or number; the vector holds float32 values, none missing."""
+    """
+    Mean over the leaves of a fitted forest: share of positives, or number; the vector holds float32 values, none
+    missing.
+    """
     trees = [_forest_tree(member.tree_) for member in estimator.estimators_]
 
     def score(vector: list[float]) -> float:
@@ -57,7 +63,10 @@ def lightgbm_score(model_text: str) -> VectorScore:
         If it is no such text.
 
     """
-    trees = [_lightgbm_tree(dict(line.split("=", 1) for line in block.splitlines() if "=" in line)) for block in _blocks(model_text)]
+    trees = [
+        _lightgbm_tree(dict(line.split("=", 1) for line in block.splitlines() if "=" in line))
+        for block in _blocks(model_text)
+    ]
 
     def score(vector: list[float]) -> float:
         total = 0.0
@@ -79,7 +88,8 @@ def _blocks(model_text: str) -> list[str]:
     return model_text.split("end of trees")[0].split("\nTree=")[1:]
 
 
-_CATEGORICAL, _DEFAULT_LEFT, _ZERO_IS_MISSING, _NAN_IS_MISSING = 1, 2, 1, 2  # bits of LightGBM's decision_type; the last two above them
+# bits of LightGBM's decision_type; the last two above them
+_CATEGORICAL, _DEFAULT_LEFT, _ZERO_IS_MISSING, _NAN_IS_MISSING = 1, 2, 1, 2
 
 
 def _lightgbm_tree(fields: dict[str, str]) -> Any:

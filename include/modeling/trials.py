@@ -33,9 +33,9 @@ class Trial:
     """
     One configuration that was tried.
 
-    `score` is on the rows held out, None where the trial failed with `error` or was given up after its first fold; `n_rounds` is how many
-    rounds of boosting the folds found best; `latency_ms` is the time a row when predicted alone; `predictions` is the digest of the
-    predictions' file.
+    `score` is on the rows held out, None where the trial failed with `error` or was given up after its first fold;
+    `n_rounds` is how many rounds of boosting the folds found best; `latency_ms` is the time a row when predicted alone;
+    `predictions` is the digest of the predictions' file.
     """
 
     number: int
@@ -93,10 +93,16 @@ def leaderboard(workflow: Workflow, lake: Lake, training_id: str) -> list[Trial]
     return sorted(read_trials(workflow.name, lake, training_id), key=lambda trial: (trial.loss, trial.number))
 
 
-def record_trial(lake: Lake, workflow: Workflow, training_id: str, snapshot: Snapshot, *, number: int, outcome: Outcome) -> Trial:
+def record_trial(
+    lake: Lake, workflow: Workflow, training_id: str, snapshot: Snapshot, *, number: int, outcome: Outcome
+) -> Trial:
     """Write a trial's record, its predictions first; gives the record that stands."""
     trial = _trial_of(
-        workflow, snapshot, number=number, outcome=outcome, predictions=_put_predictions(lake, workflow, training_id, outcome)
+        workflow,
+        snapshot,
+        number=number,
+        outcome=outcome,
+        predictions=_put_predictions(lake, workflow, training_id, outcome),
     )
     path = f"{trials_folder(workflow.name, training_id)}/{number:04d}-{snapshot.snapshot_id}.json"
     crash_point("trial.before_record")
@@ -110,7 +116,10 @@ def record_trial(lake: Lake, workflow: Workflow, training_id: str, snapshot: Sna
 
 
 def read_trials(workflow_name: str, lake: Lake, training_id: str, seen: dict[str, Trial] | None = None) -> list[Trial]:
-    """All records of a search, in the order of their numbers. Those in `seen` are not read again, for a record never changes."""
+    """
+    All records of a search, in the order of their numbers. Those in `seen` are not read again, for a record never
+    changes.
+    """
     seen = {} if seen is None else seen
     for path in list_files(lake, trials_folder(workflow_name, training_id)):
         if path not in seen and path.endswith(".json"):
@@ -157,7 +166,9 @@ def _predictions_path(workflow_name: str, training_id: str, digest: str) -> str:
     return f"{workflow_name}/_training/{training_id}/predictions/{digest}.npy"
 
 
-def _trial_of(workflow: Workflow, snapshot: Snapshot, *, number: int, outcome: Outcome, predictions: str | None) -> Trial:
+def _trial_of(
+    workflow: Workflow, snapshot: Snapshot, *, number: int, outcome: Outcome, predictions: str | None
+) -> Trial:
     metric = workflow.metric
     return Trial(
         number=number,

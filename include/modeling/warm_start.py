@@ -20,7 +20,11 @@ def keep_for_next(lake: Lake, workflow: Workflow, snapshot: Snapshot, *, trainin
     path = f"{_folder(workflow)}/{training_id}.json"
     if path in list_files(lake, _folder(workflow)):
         return
-    best = [trial for trial in sorted(trials, key=lambda t: (t.loss, t.number)) if trial.score is not None and not trial.is_naive]
+    best = [
+        trial
+        for trial in sorted(trials, key=lambda t: (t.loss, t.number))
+        if trial.score is not None and not trial.is_naive
+    ]
     kept = [{"family": trial.family, "params": dict(trial.params)} for trial in best[:_N_KEPT]]
     content = {"as_of": snapshot.as_of, "training_id": training_id, "configurations": kept}
     put_file(lake, path, json.dumps(content, sort_keys=True).encode())
@@ -28,7 +32,8 @@ def keep_for_next(lake: Lake, workflow: Workflow, snapshot: Snapshot, *, trainin
 
 def latest_study(lake: Lake, workflow: Workflow, *, before: datetime) -> str | None:
     """
-    Training whose search to start from: the latest as of a moment before this one's, so that a backfill learns nothing from the future.
+    Training whose search to start from: the latest as of a moment before this one's, so that a backfill learns nothing
+    from the future.
 
     Of several as of the same moment, the one whose id sorts last: the same on every machine.
     """

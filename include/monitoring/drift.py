@@ -23,8 +23,8 @@ class FeatureDrift:
     """
     One feature of a window beside its profile.
 
-    `effect` is the distance (0 to 1), `bound` what it has to exceed, `p_value` adjusted for the number of features; the first and last
-    are None where nothing could be compared. `current` has the window's counts, in the profile's cells.
+    `effect` is the distance (0 to 1), `bound` what it has to exceed, `p_value` adjusted for the number of features; the
+    first and last are None where nothing could be compared. `current` has the window's counts, in the profile's cells.
     """
 
     profile: FeatureProfile
@@ -67,8 +67,9 @@ def judge_drift(
     """
     Compare a window with the profile of the rows that its model was trained on.
 
-    A feature has drifted if its distance exceeds `minimum_effect`, and that of the training rows' own windows, and if chance is no
-    explanation (`alpha`, Benjamini-Hochberg over the features). So size decides, and a window's number of rows does not.
+    A feature has drifted if its distance exceeds `minimum_effect`, and that of the training rows' own windows, and if
+    chance is no explanation (`alpha`, Benjamini-Hochberg over the features). So size decides, and a window's number of
+    rows does not.
 
     Parameters
     ----------
@@ -139,9 +140,15 @@ def _too_few(n_rows: int, settings: Drift) -> str:
     return f"{n_rows} served rows: drift.minimum_rows={settings.minimum_rows} are needed to tell anything"
 
 
-def _tell(item: FeatureProfile, current: npt.NDArray[np.int64], *, verdict: Verdict, effect: float | None, bound: float) -> str:
+def _tell(
+    item: FeatureProfile, current: npt.NDArray[np.int64], *, verdict: Verdict, effect: float | None, bound: float
+) -> str:
     if effect is None:
-        trained = "its training rows were not counted" if not item.n_rows else f"{_percent(_shares(item)[-1])} missing in training"
+        trained = (
+            "its training rows were not counted"
+            if not item.n_rows
+            else f"{_percent(_shares(item)[-1])} missing in training"
+        )
         return f"{item.name}: no row of the window has a value ({trained})"
     if verdict == "ok":
         return ""
@@ -161,7 +168,11 @@ def quality_cells(item: FeatureProfile) -> dict[str, int]:
     n = len(item.counts)
     if item.kind == "category":
         return {"missing": n - 1} if item.is_open else {"missing": n - 1, "never seen in training": n - 2}
-    return {"missing": n - 1, "below all training values": 0, "above all training values": n - 2} if n > 2 else {"missing": n - 1}
+    return (
+        {"missing": n - 1, "below all training values": 0, "above all training values": n - 2}
+        if n > 2
+        else {"missing": n - 1}
+    )
 
 
 def _shares(item: FeatureProfile) -> Any:

@@ -37,7 +37,10 @@ class VersionFacts:
 
 
 def read_facts(workflow: Workflow, version: str, *, lake: Lake, registry: Registry) -> VersionFacts:
-    """Fetch a version's feature function, profile and evaluation, verified; what is wrong with it is told, not raised."""
+    """
+    Fetch a version's feature function, profile and evaluation, verified; what is wrong with it is told,
+    not raised.
+    """
     try:
         found = read_version(registry, workflow.name, version)
         require_as_judged(found, lake=lake)

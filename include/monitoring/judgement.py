@@ -1,4 +1,7 @@
-"""Judge a window of production: its inputs, the performance of windows whose labels have come, and whether to train again."""
+"""
+Judge a window of production: its inputs, the performance of windows whose labels have come, and whether
+to train again.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,15 @@ class Judgement:
     report_uri: str
 
 
-def judge_window(workflow: Workflow, partition_key: str, *, lake: Lake, registry: Registry, now: datetime | None = None) -> Judgement:
+def judge_window(
+    workflow: Workflow, partition_key: str, *, lake: Lake, registry: Registry, now: datetime | None = None
+) -> Judgement:
     """
     Judge a window of `monitoring.every`, and write verdicts, decision and report down.
 
-    The inputs are judged of this window; the performance, of all windows up to it whose labels have reached the declared coverage since.
-    Each gets one line in `ledger/monitoring`; a second run finds the lines, and asks for nothing new.
+    The inputs are judged of this window; the performance, of all windows up to it whose labels have reached the
+    declared coverage since. Each gets one line in `ledger/monitoring`; a second run finds the lines, and asks for
+    nothing new.
 
     Parameters
     ----------
@@ -75,9 +81,13 @@ def judge_window(workflow: Workflow, partition_key: str, *, lake: Lake, registry
     look_up = FactsOnce(workflow, lake, registry)
     late, n_waiting = _judge_late(workflow, window, lake=lake, look_up=look_up, circumstances=circumstances)
     served, found = _judge_inputs(workflow, window, lake=lake, look_up=look_up)
-    line = _append(workflow, _inputs_line(workflow, window, served, found, moment), lake=lake, circumstances=circumstances)
+    line = _append(
+        workflow, _inputs_line(workflow, window, served, found, moment), lake=lake, circumstances=circumstances
+    )
     lines = [*late, line]
-    asked = next((one for one in lines if one.is_requested and moment - one.recorded_at < workflow.monitoring.cool_down), None)
+    asked = next(
+        (one for one in lines if one.is_requested and moment - one.recorded_at < workflow.monitoring.cool_down), None
+    )
     report = WindowReport(
         workflow=workflow,
         window=window,
@@ -106,7 +116,9 @@ def _shown_history(workflow: Workflow, window: PartitionWindow, *, lake: Lake) -
     return read_verdicts(lake, workflow.name, where=(end > _scalar(start)) & (end <= _scalar(window.end)))
 
 
-def _judge_inputs(workflow: Workflow, window: PartitionWindow, *, lake: Lake, look_up: FactsOnce) -> tuple[ServedRows, DriftReport]:
+def _judge_inputs(
+    workflow: Workflow, window: PartitionWindow, *, lake: Lake, look_up: FactsOnce
+) -> tuple[ServedRows, DriftReport]:
     settings = workflow.monitoring.drift or Drift()
     served = read_served(lake, workflow.name, window, minimum_rows=settings.minimum_rows)
     unknown = partial(DriftReport, verdict="unknown", n_rows=served.n_rows)
@@ -116,10 +128,15 @@ def _judge_inputs(workflow: Workflow, window: PartitionWindow, *, lake: Lake, lo
     if facts.manifest is None or facts.builder is None:
         return served, unknown(reasons=(facts.trouble,))
     if facts.profile is None:
-        said = f"version {served.model_version} has no profile of its training rows (it is older than profiles): train again"
+        said = (
+            f"version {served.model_version} has no profile of its training rows (it is older than profiles): "
+            "train again"
+        )
         return served, unknown(reasons=(said,))
     features, positions = build_features(facts.builder, served.inputs(facts.manifest.input_columns))
-    found = judge_drift(facts.profile, features, served.scores()[positions], settings=settings, every=workflow.monitoring.every)
+    found = judge_drift(
+        facts.profile, features, served.scores()[positions], settings=settings, every=workflow.monitoring.every
+    )
     n_lost = served.table.num_rows - len(features)
     notes = (f"{n_lost} of {served.table.num_rows} requests cannot be read any more",) if n_lost else ()
     return served, replace(found, reasons=(*found.reasons, *notes))
@@ -151,7 +168,11 @@ def _judge_late(
         is_last_look = position == 0 and late.start <= _earliest(workflow, window)
         if found.verdict == "unknown" and not is_last_look:
             continue
-        lines.append(_append(workflow, _performance_line(workflow, late, served, found, now), lake=lake, circumstances=circumstances))
+        lines.append(
+            _append(
+                workflow, _performance_line(workflow, late, served, found, now), lake=lake, circumstances=circumstances
+            )
+        )
     known = {line.partition_key for line in lines}
     return lines, sum(one.key not in known for one in waiting)
 
@@ -163,7 +184,9 @@ def _unjudged(workflow: Workflow, window: PartitionWindow, *, lake: Lake, now: d
         return []
     days = set(list_partitions(lake, table))
     where = (pc.field("window_end") > _scalar(start)) & (pc.field("subject") == PERFORMANCE)
-    judged = {line.partition_key for line in read_verdicts(lake, workflow.name, where=where) if line.verdict != "unknown"}
+    judged = {
+        line.partition_key for line in read_verdicts(lake, workflow.name, where=where) if line.verdict != "unknown"
+    }
     return [
         one
         for one in windows_between(workflow.monitoring.every, start, window.end)
@@ -191,7 +214,9 @@ def _measure(  # noqa: PLR0913 - one window, and where to look what up
     metric = metric_of(workflow, settings)
     facts = look_up(str(served.model_version))
     if facts.manifest is None:
-        return Performance(verdict="unknown", reason=facts.trouble, metric=metric, n_rows=served.table.num_rows, n_labelled=0)
+        return Performance(
+            verdict="unknown", reason=facts.trouble, metric=metric, n_rows=served.table.num_rows, n_labelled=0
+        )
     truth = match_labels(workflow, facts.manifest, served, window=window, lake=lake, now=now)
     found = judge_performance(
         workflow,
@@ -205,7 +230,9 @@ def _measure(  # noqa: PLR0913 - one window, and where to look what up
     return replace(found, reason="; ".join([found.reason, *truth.notes])) if truth.notes else found
 
 
-def _append(workflow: Workflow, line: MonitoringRecord, *, lake: Lake, circumstances: Circumstances) -> MonitoringRecord:
+def _append(
+    workflow: Workflow, line: MonitoringRecord, *, lake: Lake, circumstances: Circumstances
+) -> MonitoringRecord:
     def decide(history: Sequence[MonitoringRecord]) -> MonitoringRecord:
         return decide_request(workflow, line, history, circumstances)
 
@@ -213,7 +240,9 @@ def _append(workflow: Workflow, line: MonitoringRecord, *, lake: Lake, circumsta
     length = window_of_key(monitoring.every, line.partition_key)
     n_windows = 2 * max([s.persistence for s in (monitoring.drift, monitoring.decay) if s is not None], default=1) + 1
     span = max(monitoring.cool_down, n_windows * (length.end - length.start))
-    near = (pc.field("window_end") >= _scalar(line.window_end - span)) & (pc.field("window_end") <= _scalar(line.window_end + span))
+    near = (pc.field("window_end") >= _scalar(line.window_end - span)) & (
+        pc.field("window_end") <= _scalar(line.window_end + span)
+    )
     recent = pc.field("recorded_at") >= _scalar(circumstances.now - monitoring.cool_down)
     return append_verdict(
         lake,
@@ -225,7 +254,9 @@ def _append(workflow: Workflow, line: MonitoringRecord, *, lake: Lake, circumsta
     )
 
 
-def _inputs_line(workflow: Workflow, window: PartitionWindow, served: ServedRows, found: DriftReport, now: datetime) -> MonitoringRecord:
+def _inputs_line(
+    workflow: Workflow, window: PartitionWindow, served: ServedRows, found: DriftReport, now: datetime
+) -> MonitoringRecord:
     others = (f"{served.n_of_others} rows of other versions are left out",) if served.n_of_others else ()
     return MonitoringRecord(
         workflow=workflow.name,

@@ -1,9 +1,9 @@
 """
 What became of what was predicted: served rows and their labels.
 
-A label comes from the workflow's own rows, once they are validated: a request and a row belong together if they agree in the columns of
-`monitoring.label_key` (without it, of the source's key). Whose requests carry no such columns hands labels in by request, with
-`record_labels`; those count before the others.
+A label comes from the workflow's own rows, once they are validated: a request and a row belong together if they agree
+in the columns of `monitoring.label_key` (without it, of the source's key). Whose requests carry no such columns hands
+labels in by request, with `record_labels`; those count before the others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _HANDED_IN = ("request_id", "row_index", "label", "known_time")
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """Labels of served rows, None where there is none yet; `notes` say why rows are without one, if it is not that they are young."""
+    """
+    Labels of served rows, None where there is none yet; `notes` say why rows are without one, if it is not that they
+    are young.
+    """
 
     values: tuple[Any, ...]
     notes: tuple[str, ...]
@@ -54,7 +57,8 @@ def record_labels(workflow: Workflow, rows: pa.Table, *, lake: Lake) -> bool:
     workflow : Workflow
         Whose predictions.
     rows : Table of shape (n_rows, 4)
-        `request_id` and `row_index` as in `<name>/predictions`; `label`, as the target column would hold it; `known_time`.
+        `request_id` and `row_index` as in `<name>/predictions`; `label`, as the target column would hold it;
+        `known_time`.
 
     Returns
     -------
@@ -73,13 +77,17 @@ def record_labels(workflow: Workflow, rows: pa.Table, *, lake: Lake) -> bool:
     rows = rows.select(_HANDED_IN)
     empty = [name for name in _HANDED_IN if rows[name].null_count]
     if empty:
-        raise DataError(f"labels of {workflow.name!r} hold nulls in {empty[0]!r}: hand in what is known, and the rest later")
+        raise DataError(
+            f"labels of {workflow.name!r} hold nulls in {empty[0]!r}: hand in what is known, and the rest later"
+        )
     rows = rows.set_column(1, "row_index", pc.cast(rows["row_index"], pa.int64()))
     rows = rows.set_column(3, "known_time", pc.cast(rows["known_time"], pa.timestamp("us", tz="UTC")))
     if not rows.num_rows:
         return False
     day = key_of_moment("day", pc.max(rows["known_time"]).as_py())
-    return append_batch(lake, f"{workflow.name}/labels", rows, partition_key=day, batch_id=f"labels:{digest_table(rows)}")
+    return append_batch(
+        lake, f"{workflow.name}/labels", rows, partition_key=day, batch_id=f"labels:{digest_table(rows)}"
+    )
 
 
 def match_labels(
@@ -98,13 +106,17 @@ def match_labels(
     return Truth(values=tuple(values), notes=() if all(value is not None for value in by_request) else notes)
 
 
-def _by_request(workflow: Workflow, served: ServedRows, *, window: PartitionWindow, lake: Lake, now: datetime) -> list[Any]:
+def _by_request(
+    workflow: Workflow, served: ServedRows, *, window: PartitionWindow, lake: Lake, now: datetime
+) -> list[Any]:
     table = f"{workflow.name}/labels"
     wanted = list(zip(served.table["request_id"].to_pylist(), served.table["row_index"].to_pylist(), strict=True))
     if not table_exists(lake, table):
         return [None] * len(wanted)
     first = key_of_moment("day", window.start)
-    rows = read_partitions(lake, table, [key for key in list_partitions(lake, table) if key >= first], columns=_HANDED_IN)
+    rows = read_partitions(
+        lake, table, [key for key in list_partitions(lake, table) if key >= first], columns=_HANDED_IN
+    )
     rows = rows.filter(pc.less_equal(rows["known_time"], _moment(now))).sort_by("known_time")
     rows = rows.filter(pc.is_in(rows["request_id"], value_set=served.table["request_id"].combine_chunks()))
     ids = zip(rows["request_id"].to_pylist(), rows["row_index"].to_pylist(), strict=True)
@@ -130,7 +142,9 @@ def _by_key(
         what = f"the model does not read {unknown[0]!r}" if unknown else "no key is declared"
         return nothing, (f"requests cannot be joined to validated rows ({what}): declare monitoring.label_key",)
     inputs = served.inputs(manifest.input_columns)
-    partitions, notes = _partitions(workflow, inputs, window=window, lake=lake, has_time=workflow.source.event_time in columns)
+    partitions, notes = _partitions(
+        workflow, inputs, window=window, lake=lake, has_time=workflow.source.event_time in columns
+    )
     if not partitions:
         return nothing, ("no partition with these rows is published yet",)
     names = [*key, workflow.target.column, "row_id", "known_time"]
@@ -158,7 +172,10 @@ def _partitions(
     lake: Lake,
     has_time: bool,
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Where the rows that were asked for lie: by their event time if requests carry it, else from the window to the labels' delay."""
+    """
+    Where the rows that were asked for lie: by their event time if requests carry it, else from the window to the
+    labels' delay.
+    """
     every, table = workflow.partition.every, f"{workflow.name}/validated"
     there = set(list_partitions(lake, table)) if table_exists(lake, table) else set()
     if not has_time:
@@ -180,7 +197,9 @@ def _key_of(every: Any, moment: datetime) -> str:
         return ""
 
 
-def _truth_by_key(rows: pa.Table, key: Sequence[InputColumn], target: str) -> tuple[dict[tuple[Any, ...], Any], set[Any]]:
+def _truth_by_key(
+    rows: pa.Table, key: Sequence[InputColumn], target: str
+) -> tuple[dict[tuple[Any, ...], Any], set[Any]]:
     """Label by key, of rows in the order in which they became known; and the keys that rows of several ids share."""
     truth: dict[tuple[Any, ...], Any] = {}
     ids: dict[tuple[Any, ...], str] = {}

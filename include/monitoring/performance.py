@@ -26,7 +26,10 @@ Verdict = Literal["ok", "decay", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """A window's metric with its 95 % interval, beside its value on the model's test rows. Numbers are None where unknown."""
+    """
+    A window's metric with its 95 % interval, beside its value on the model's test rows. Numbers are None
+    where unknown.
+    """
 
     verdict: Verdict
     reason: str
@@ -92,7 +95,9 @@ def judge_performance(  # noqa: PLR0913 - truth and answers, and what they are h
             f"{base.n_labelled} of {base.n_rows} predictions have a label, label_coverage={wanted:g} is asked for",
         )
     if base.n_labelled < settings.minimum_rows:
-        return _unknown(counts, f"{base.n_labelled} labelled rows: decay.minimum_rows={settings.minimum_rows} are needed")
+        return _unknown(
+            counts, f"{base.n_labelled} labelled rows: decay.minimum_rows={settings.minimum_rows} are needed"
+        )
     if reference is None:
         return _unknown(counts, f"{metric} on the model's test rows is not known: evaluate the version again")
     labels = pa.table({workflow.target.column: pa.array([value for value in truth if value is not None])})
@@ -108,10 +113,14 @@ def judge_performance(  # noqa: PLR0913 - truth and answers, and what they are h
         return _unknown(counts, f"{metric} has no interval here: {interval.reason}")
     bound = _bound(metric, reference, settings.drop)
     is_worse = interval.low > bound if metric in LOWER_IS_BETTER else interval.high < bound
-    said = f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) in the window, {reference:.4g} on the test rows"
+    said = (
+        f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) in the window, {reference:.4g} "
+        "on the test rows"
+    )
     return Performance(
         verdict="decay" if is_worse else "ok",
-        reason=f"{said}: " + (f"all of the interval beyond {bound:.4g}" if is_worse else f"not surely worse than {bound:.4g}"),
+        reason=f"{said}: "
+        + (f"all of the interval beyond {bound:.4g}" if is_worse else f"not surely worse than {bound:.4g}"),
         value=interval.value,
         low=interval.low,
         high=interval.high,

@@ -48,7 +48,10 @@ class VersionCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionReport:
-    """Answers of one period `[start, end)`, in all and by model version. `table_version` is None before the first prediction ever."""
+    """
+    Answers of one period `[start, end)`, in all and by model version. `table_version` is None before the first
+    prediction ever.
+    """
 
     workflow: str
     partition_key: str
@@ -68,8 +71,8 @@ def collect_predictions(workflow: Workflow, partition_key: str, *, lake: Lake) -
     """
     Count the predictions that were made in one period of `monitoring.every`.
 
-    The report is kept as `<name>/_monitoring/<key>.v<table version>.json`: files never change, and predictions may arrive late. It tells
-    of the predictions that had reached the lake when it was made.
+    The report is kept as `<name>/_monitoring/<key>.v<table version>.json`: files never change, and predictions may
+    arrive late. It tells of the predictions that had reached the lake when it was made.
 
     Parameters
     ----------
@@ -116,14 +119,19 @@ def collect_predictions(workflow: Workflow, partition_key: str, *, lake: Lake) -
 
 
 def read_answers(lake: Lake, workflow_name: str, window: PartitionWindow, *, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of the predictions made in a window, `predicted_at` among them; of no rows, if there are none."""
+    """
+    Read some columns of the predictions made in a window, `predicted_at` among them; of no rows, if
+    there are none.
+    """
     table = f"{workflow_name}/predictions"
     if not table_exists(lake, table):
         return PREDICTIONS.empty_table().select(columns)
     return _read_window(lake, table, window, version=table_version(lake, table), columns=columns)
 
 
-def _read_window(lake: Lake, table: str, window: PartitionWindow, *, version: int, columns: Sequence[str] = _COLUMNS) -> pa.Table:
+def _read_window(
+    lake: Lake, table: str, window: PartitionWindow, *, version: int, columns: Sequence[str] = _COLUMNS
+) -> pa.Table:
     there = set(list_partitions(lake, table, version=version))
     keys = [day.key for day in windows_between("day", window.start, window.end) if day.key in there]
     rows = read_partitions(lake, table, keys, version=version, columns=columns)

@@ -81,8 +81,13 @@ def _decision(report: WindowReport) -> str:
 
 def _verdict_blocks(report: WindowReport) -> Iterator[Block]:
     line = report.line
-    version: tuple[Text, ...] = () if line.model_version is None else (("Answered by version ", Code(line.model_version)),)
-    counts = f"{line.n_rows:,} predictions between {report.window.start:%Y-%m-%d %H:%M} and {report.window.end:%Y-%m-%d %H:%M} UTC"
+    version: tuple[Text, ...] = (
+        () if line.model_version is None else (("Answered by version ", Code(line.model_version)),)
+    )
+    counts = (
+        f"{line.n_rows:,} predictions between {report.window.start:%Y-%m-%d %H:%M} and "
+        f"{report.window.end:%Y-%m-%d %H:%M} UTC"
+    )
     others = (f"{report.n_of_others:,} more by other versions, left out",) if report.n_of_others else ()
     yield Bullets([counts, *version, *others, *json.loads(line.reasons)])
     if line.request:
@@ -98,10 +103,14 @@ def _performance_blocks(report: WindowReport) -> Iterator[Block]:
     lines = _lines(report.history, "performance")
     if report.n_waiting:
         share = f"{100 * report.workflow.monitoring.label_coverage:g} %"
-        yield Paragraph(f"Waiting for labels: {report.n_waiting} windows (a verdict needs them for {share} of the predictions).")
+        yield Paragraph(
+            f"Waiting for labels: {report.n_waiting} windows (a verdict needs them for {share} of the predictions)."
+        )
     if not lines:
         declared = report.workflow.monitoring.decay is not None
-        yield Paragraph("No window has been judged yet." if declared else "Not judged: monitoring.decay is not declared.")
+        yield Paragraph(
+            "No window has been judged yet." if declared else "Not judged: monitoring.decay is not declared."
+        )
         return
     rows = [
         (
@@ -127,8 +136,10 @@ def _feature_blocks(report: WindowReport, drifts: Sequence[FeatureDrift]) -> Ite
         yield Paragraph("Nothing could be compared.")
         return
     yield Paragraph(
-        "Effect: how far the window's shares are from the training rows' (Jensen-Shannon distance, 0 equal to 1 nothing in common, less "
-        "what chance adds). Bound: the declared minimum, or how far the training rows' own windows lay apart. p: chance of such a "
+        "Effect: how far the window's shares are from the training rows' (Jensen-Shannon distance, 0 equal to 1 "
+        "nothing in common, less "
+        "what chance adds). Bound: the declared minimum, or how far the training rows' own windows lay apart. p: "
+        "chance of such a "
         "difference if nothing had changed, in view of the number of features."
     )
     rows = [
@@ -209,9 +220,16 @@ def cell_names(item: FeatureProfile, *, is_hidden: bool = False) -> list[str]:
 
 def _plot_effects(lines: Sequence[MonitoringRecord]) -> Picture:
     colours = {"ok": BLUE, "drift": ORANGE, "unknown": GREY}
-    points = [Point(label=line.partition_key, value=line.effect, color=colours[line.verdict]) for line in lines if line.effect is not None]
+    points = [
+        Point(label=line.partition_key, value=line.effect, color=colours[line.verdict])
+        for line in lines
+        if line.effect is not None
+    ]
     chart = draw_points(
-        "Largest effect, window by window", "orange: drift, blue: ok, grey: unknown", points[-SHOWN_WINDOWS:], is_from_zero=True
+        "Largest effect, window by window",
+        "orange: drift, blue: ok, grey: unknown",
+        points[-SHOWN_WINDOWS:],
+        is_from_zero=True,
     )
     return Picture("figures/effects.svg", "How far the most moved feature is from training, window by window", chart)
 
@@ -232,7 +250,9 @@ def _plot_performance(lines: Sequence[MonitoringRecord], metric: str) -> Picture
     ]
     note = f"{better} is better; dashed: on the test rows; orange: decay"
     chart = draw_points(f"{metric}, window by window", note, points[-SHOWN_WINDOWS:])
-    return Picture("figures/performance.svg", "The metric with its 95 % interval, beside its value on the model's test rows", chart)
+    return Picture(
+        "figures/performance.svg", "The metric with its 95 % interval, beside its value on the model's test rows", chart
+    )
 
 
 def _lines(history: Sequence[MonitoringRecord], subject: str) -> list[MonitoringRecord]:

@@ -96,7 +96,8 @@ def streak(line: MonitoringRecord, history: Sequence[MonitoringRecord], *, wante
     """
     Count the windows in a row, this one included, that gave the same alarm about the same version.
 
-    Windows that could not be judged neither count nor break the row, but no row reaches further back than twice as many windows.
+    Windows that could not be judged neither count nor break the row, but no row reaches further back than twice as many
+    windows.
     """
     before = {
         past.window_end: past
@@ -114,7 +115,9 @@ def streak(line: MonitoringRecord, history: Sequence[MonitoringRecord], *, wante
     return n
 
 
-def _refusal(workflow: Workflow, line: MonitoringRecord, history: Sequence[MonitoringRecord], circumstances: Circumstances) -> str:
+def _refusal(
+    workflow: Workflow, line: MonitoringRecord, history: Sequence[MonitoringRecord], circumstances: Circumstances
+) -> str:
     settings = workflow.monitoring.drift if line.subject == "inputs" else workflow.monitoring.decay
     if settings is None:
         return f"monitoring.{'drift' if line.subject == 'inputs' else 'decay'} is not declared"

@@ -28,8 +28,8 @@ class ServedRows:
     """
     Rows that one version answered in a window.
 
-    `n_rows` were answered by `model_version`, `n_of_others` by other versions; `table` holds at most `MAX_ROWS` of the former, evenly
-    spaced. Without any answer the version is None.
+    `n_rows` were answered by `model_version`, `n_of_others` by other versions; `table` holds at most `MAX_ROWS` of the
+    former, evenly spaced. Without any answer the version is None.
     """
 
     model_version: str | None
@@ -48,7 +48,8 @@ class ServedRows:
 
 def read_served(lake: Lake, workflow_name: str, window: PartitionWindow, *, minimum_rows: int) -> ServedRows:
     """
-    Read what was answered in a window by the last version that answered at least `minimum_rows`; else by the one that answered most.
+    Read what was answered in a window by the last version that answered at least `minimum_rows`; else by the one that
+    answered most.
 
     One model is judged by one window: after a switch in the middle of it, the new one, if it has answered enough.
     """
@@ -65,11 +66,18 @@ def read_served(lake: Lake, workflow_name: str, window: PartitionWindow, *, mini
     n_own = own.num_rows
     if n_own > MAX_ROWS:
         own = own.take(np.linspace(0, n_own - 1, MAX_ROWS).astype(np.int64))
-    return ServedRows(model_version=str(chosen["model_version"]), n_rows=n_own, n_of_others=rows.num_rows - n_own, table=own)
+    return ServedRows(
+        model_version=str(chosen["model_version"]), n_rows=n_own, n_of_others=rows.num_rows - n_own, table=own
+    )
 
 
-def build_features(builder: FeatureBuilder, inputs: Sequence[Mapping[str, Any] | None]) -> tuple[list[FeatureRow], list[int]]:
-    """Features of the rows that give some, and their positions: a row that fails once it is looked at again is left out."""
+def build_features(
+    builder: FeatureBuilder, inputs: Sequence[Mapping[str, Any] | None]
+) -> tuple[list[FeatureRow], list[int]]:
+    """
+    Features of the rows that give some, and their positions: a row that fails once it is looked at again
+    is left out.
+    """
     rows, positions = [], []
     for i, row in enumerate(inputs):
         try:

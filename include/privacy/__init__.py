@@ -1,5 +1,6 @@
 """
-Forget people: rows older than a survey declares, and all that a respondent ever answered, down to the bytes of old versions.
+Forget people: rows older than a survey declares, and all that a respondent ever answered, down to the bytes of old
+versions.
 
     rules        which rows have to go
     partitions   one partition without them, still k-anonymous, still accounted for in the ledger

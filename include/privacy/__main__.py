@@ -1,8 +1,8 @@
 """
 The pseudonym of a respondent, for the data officer: `python -m include.privacy panel`.
 
-The identifier is asked for, or comes on the standard input; it is no argument, for those stand in the shell's history and in the list of
-processes. What is printed goes into the form of the Dag `erase_respondent`.
+The identifier is asked for, or comes on the standard input; it is no argument, for those stand in the shell's history
+and in the list of processes. What is printed goes into the form of the Dag `erase_respondent`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from include.workflow import Workflow
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a respondent's pseudonym; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m include.privacy", description="Print the pseudonym of a respondent.")
+    parser = argparse.ArgumentParser(
+        prog="python -m include.privacy", description="Print the pseudonym of a respondent."
+    )
     parser.add_argument("workflow", help="whose respondent, for instance 'panel'")
     name = parser.parse_args(arguments).workflow
     try:
@@ -45,7 +47,9 @@ def pseudonym(workflow: Workflow, identifier: str) -> str:
     """
     column = survey_of(workflow).privacy.respondent
     if column is None:
-        raise PrivacyError(f"{workflow.name!r} declares no pseudonym (privacy.pseudonym): its rows tell no respondents apart")
+        raise PrivacyError(
+            f"{workflow.name!r} declares no pseudonym (privacy.pseudonym): its rows tell no respondents apart"
+        )
     made = pseudonym_of(identifier, workflow=workflow.name, column=column, key=pseudonym_key())
     if made is None:
         raise PrivacyError(f"that identifier has fewer than {MINIMUM_LENGTH} characters: it tells nobody")
@@ -58,7 +62,9 @@ def _declared(name: str) -> Workflow:
     for workflow in workflows:
         if workflow.name == name:
             return workflow
-    raise PrivacyError(f"there is no workflow {name!r} in include/workflows: it has {', '.join(found.name for found in workflows)}")
+    raise PrivacyError(
+        f"there is no workflow {name!r} in include/workflows: it has {', '.join(found.name for found in workflows)}"
+    )
 
 
 def _ask(workflow: Workflow) -> str:

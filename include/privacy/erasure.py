@@ -1,5 +1,6 @@
 """
-Erase one respondent: no answer of theirs comes in again, none is left in any version of any table, and the ledger says so.
+Erase one respondent: no answer of theirs comes in again, none is left in any version of any table, and the ledger says
+so.
 
 A respondent is told by the pseudonym. It stands in no file of the lake afterwards: the ledger keeps its digest.
 """
@@ -30,7 +31,10 @@ _PSEUDONYM = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModels:
-    """Versions that had the respondent among their rows, and versions of which that can't be told any more: their rows are gone."""
+    """
+    Versions that had the respondent among their rows, and versions of which that can't be told any more: their rows are
+    gone.
+    """
 
     trained: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -70,9 +74,12 @@ def find_models(workflow: Workflow, pseudonym: str, *, lake: Lake, registry: Reg
     return TrainedModels(trained=tuple(trained), unknown=tuple(unknown))
 
 
-def erase(workflow: Workflow, pseudonym: str, *, lake: Lake, now: datetime, by: Author, models: TrainedModels) -> ErasureProof:
+def erase(
+    workflow: Workflow, pseudonym: str, *, lake: Lake, now: datetime, by: Author, models: TrainedModels
+) -> ErasureProof:
     """
-    Remove a respondent's rows from all tables and all their versions, look for them once more, and write down the proof.
+    Remove a respondent's rows from all tables and all their versions, look for them once more, and write down the
+    proof.
 
     Parameters
     ----------
@@ -112,8 +119,12 @@ def erase(workflow: Workflow, pseudonym: str, *, lake: Lake, now: datetime, by: 
 
 def _digest(workflow: Workflow, pseudonym: str) -> str:
     if survey_of(workflow).privacy.respondent is None:
-        raise PrivacyError(f"{workflow.name!r} declares no pseudonym (privacy.pseudonym): its rows tell no respondents apart")
+        raise PrivacyError(
+            f"{workflow.name!r} declares no pseudonym (privacy.pseudonym): its rows tell no respondents apart"
+        )
     if not _PSEUDONYM.fullmatch(pseudonym):
         # Not the text: it may be somebody's name.
-        raise PrivacyError("that is no pseudonym, which has 64 hex digits: python -m include.privacy prints a respondent's")
+        raise PrivacyError(
+            "that is no pseudonym, which has 64 hex digits: python -m include.privacy prints a respondent's"
+        )
     return pseudonym_digest(pseudonym)

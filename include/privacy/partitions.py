@@ -1,8 +1,8 @@
 """
 One partition without the rows that have to go.
 
-The others stay k-anonymous and accounted for: landed rows that too few share now are suppressed as when they landed, published ones that
-can hide no longer go to quarantine, as validation would have it, and the ledger gets a line.
+The others stay k-anonymous and accounted for: landed rows that too few share now are suppressed as when they landed,
+published ones that can hide no longer go to quarantine, as validation would have it, and the ledger gets a line.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ class _Step:
         if latest_run(self.lake, line.workflow, line.partition_key) != line:
             raise ConcurrentWriteError(f"{line.partition_key} of {line.workflow!r} was published meanwhile: run again")
         versions = {name: table_version(self.lake, self.table(name)) for name in (VALIDATED, QUARANTINE, RAW)}
-        # It corrects the line of a publication and is none: what landed or failed since then still waits to be published.
+        # It corrects the line of a publication and is none: what landed or failed since then still waits to be
+        # published.
         raw_version = line.raw_version if is_waiting(self.lake, line) else versions[RAW]
         recorded_at = line.recorded_at + timedelta(microseconds=1)
         new = replace(

@@ -1,4 +1,7 @@
-"""Retention: rows of surveys that are older than declared go, each day, together with whoever was erased and came back since."""
+"""
+Retention: rows of surveys that are older than declared go, each day, together with whoever was erased and came back
+since.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,13 @@ from include.workflow import FileSource, SurveySource, Workflow
 
 
 def enforce_retention(
-    workflow: Workflow, *, lake: Lake, now: datetime, by: Author, connection_uri: str | None = None, dry_run: bool = False
+    workflow: Workflow,
+    *,
+    lake: Lake,
+    now: datetime,
+    by: Author,
+    connection_uri: str | None = None,
+    dry_run: bool = False,
 ) -> SweepReport | None:
     """
     Remove what is too old from all tables of a survey, and from storage; None for a workflow that reads no survey.
@@ -42,6 +51,8 @@ def enforce_retention(
     if source.privacy.remove_files and isinstance(source.source, FileSource):
         # Before the lake's rows: what is still there could be read again.
         every, cutoff = workflow.partition.every, now - source.privacy.retention
-        n_files = len(remove_old_files(source.source, every=every, cutoff=cutoff, connection_uri=connection_uri, dry_run=dry_run))
+        n_files = len(
+            remove_old_files(source.source, every=every, cutoff=cutoff, connection_uri=connection_uri, dry_run=dry_run)
+        )
     report = sweep(retention_of(workflow, lake=lake, now=now), lake=lake, now=now, by=by, dry_run=dry_run)
     return replace(report, source_files_removed=n_files)

@@ -34,7 +34,8 @@ def survey_of(workflow: Workflow) -> SurveySource:
     """
     if not isinstance(workflow.source, SurveySource):
         raise PrivacyError(
-            f"{workflow.name!r} reads no survey (its source is of kind {workflow.source.kind!r}): nothing in it is a person's"
+            f"{workflow.name!r} reads no survey (its source is of kind {workflow.source.kind!r}): nothing in it is a "
+            "person's"
         )
     return workflow.source
 
@@ -64,7 +65,11 @@ class Forgetting:
         """Columns by which a row is judged, in whatever table."""
         source = survey_of(self.workflow)
         respondent = source.privacy.respondent
-        return tuple(dict.fromkeys([*([respondent] if respondent else []), source.event_time, "event_time", "predicted_at", "inputs"]))
+        return tuple(
+            dict.fromkeys(
+                [*([respondent] if respondent else []), source.event_time, "event_time", "predicted_at", "inputs"]
+            )
+        )
 
     def is_over(self, table: str, partition_key: str) -> bool:
         """Whether all of a partition is too old, whatever stands in it."""
@@ -105,4 +110,6 @@ class Forgetting:
 def retention_of(workflow: Workflow, *, lake: Lake, now: datetime) -> Forgetting:
     """Return what has to be forgotten of a survey by now: what is too old, and all erased respondents."""
     source = survey_of(workflow)
-    return Forgetting(workflow=workflow, cutoff=now - source.privacy.retention, erased=erased_digests(lake, workflow.name))
+    return Forgetting(
+        workflow=workflow, cutoff=now - source.privacy.retention, erased=erased_digests(lake, workflow.name)
+    )

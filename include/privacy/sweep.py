@@ -18,7 +18,8 @@ from include.privacy.traces import find_traces, remove_traces
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
     """
-    Rows that had to go, by table, before and after; files removed from the lake, and files read afterwards without finding one.
+    Rows that had to go, by table, before and after; files removed from the lake, and files read afterwards without
+    finding one.
 
     `source_files_removed` counts the source's own files that went, where the survey declares so.
     """
@@ -55,7 +56,9 @@ def sweep(rule: Forgetting, *, lake: Lake, now: datetime, by: Author, dry_run: b
     """
     before = find_traces(rule, lake=lake)
     if dry_run:
-        return SweepReport(rows_before=before.rows_by_table(), rows_after={}, files_removed=0, files_scanned=before.n_scanned)
+        return SweepReport(
+            rows_before=before.rows_by_table(), rows_after={}, files_removed=0, files_scanned=before.n_scanned
+        )
     accounted = {f"{rule.workflow.name}/{name}" for name in (RAW, VALIDATED, QUARANTINE)}
     for key in sorted({trace.partition_key for trace in before.found if trace.table in accounted}):
         forget_in_partition(rule, key, lake=lake, by=by)
@@ -67,14 +70,20 @@ def sweep(rule: Forgetting, *, lake: Lake, now: datetime, by: Author, dry_run: b
     after = find_traces(rule, lake=lake)
     if after.found:
         raise ConcurrentWriteError(
-            f"{rule.workflow.name}: somebody wrote rows that have to go while they were removed ({len(after.found)} files): run again"
+            f"{rule.workflow.name}: somebody wrote rows that have to go while they were removed ({len(after.found)} "
+            "files): run again"
         )
     rows_after = dict.fromkeys(before.rows_by_table(), 0)
-    return SweepReport(rows_before=before.rows_by_table(), rows_after=rows_after, files_removed=removed, files_scanned=after.n_scanned)
+    return SweepReport(
+        rows_before=before.rows_by_table(), rows_after=rows_after, files_removed=removed, files_scanned=after.n_scanned
+    )
 
 
 def _forget_elsewhere(rule: Forgetting, table: str, key: str, *, lake: Lake) -> None:
-    """In tables that others append to, such as predictions: nobody is fenced there, and what is appended meanwhile stays."""
+    """
+    In tables that others append to, such as predictions: nobody is fenced there, and what is appended
+    meanwhile stays.
+    """
 
     def kept(rows: pa.Table) -> pa.Table:
         return rows.filter(pa.array(~rule.is_gone(rows, table=table, partition_key=key)))

@@ -25,7 +25,10 @@ SPLITS = "_splits"
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A file that holds rows which have to go. `is_live`: the newest version holds it; `is_known`: some version does."""
+    """
+    A file that holds rows which have to go. `is_live`: the newest version holds it; `is_known`: some
+    version does.
+    """
 
     table: str
     partition_key: str
@@ -45,7 +48,10 @@ class Traces:
     def rows_by_table(self) -> dict[str, int]:
         """How many rows of the newest versions have to go, by table."""
         tables = sorted({trace.table for trace in self.found if trace.is_live})
-        return {table: sum(trace.n_rows for trace in self.found if trace.table == table and trace.is_live) for table in tables}
+        return {
+            table: sum(trace.n_rows for trace in self.found if trace.table == table and trace.is_live)
+            for table in tables
+        }
 
 
 def find_traces(rule: Forgetting, *, lake: Lake) -> Traces:
@@ -61,7 +67,16 @@ def find_traces(rule: Forgetting, *, lake: Lake) -> Traces:
             if n_rows:
                 span = spans.get(file.path)
                 is_live = span is not None and span.removed is None
-                found.append(Trace(table=table, partition_key=key, file=file, n_rows=n_rows, is_live=is_live, is_known=span is not None))
+                found.append(
+                    Trace(
+                        table=table,
+                        partition_key=key,
+                        file=file,
+                        n_rows=n_rows,
+                        is_live=is_live,
+                        is_known=span is not None,
+                    )
+                )
     return Traces(found=tuple(found), n_scanned=n_scanned)
 
 
@@ -78,12 +93,16 @@ def _count(rule: Forgetting, *, lake: Lake, table: str, key: str, file: DataFile
                 return int(opened.metadata.num_rows)
             wanted = [name for name in rule.columns if name in opened.schema_arrow.names]
             batches = opened.iter_batches(columns=wanted) if wanted else ()
-            return sum(int(rule.is_gone(pa.Table.from_batches([batch]), table=table, partition_key=key).sum()) for batch in batches)
+            return sum(
+                int(rule.is_gone(pa.Table.from_batches([batch]), table=table, partition_key=key).sum())
+                for batch in batches
+            )
     except FileNotFoundError:  # somebody's vacuum was faster
         return 0
     except pa.ArrowInvalid:
-        # A writer is in the middle of it, or was killed there: what it holds can't be told. An erasure waits until that is settled; what is
-        # too old is settled by the vacuum a day later, and an ingest at work must not turn each night red.
+        # A writer is in the middle of it, or was killed there: what it holds can't be told. An erasure waits until that
+        # is settled; what is too old is settled by the vacuum a day later, and an ingest at work must not turn each
+        # night red.
         return int(rule.cutoff is None)
 
 
@@ -111,7 +130,8 @@ def remove_traces(traces: Traces, rule: Forgetting, *, lake: Lake, now: datetime
             n_removed += 1
     if held:
         raise ConcurrentWriteError(
-            f"{len(held)} files of {held[0].table!r} were written within the last {ORPHAN_AGE} and are in no version of it: wait until "
+            f"{len(held)} files of {held[0].table!r} were written within the last {ORPHAN_AGE} and are in no version "
+            "of it: wait until "
             f"{rule.workflow.name}.ingest has ended and run again; what a killed process left goes once it is that old"
         )
     return n_removed

@@ -1,10 +1,10 @@
 """
 Population stability index (PSI) of a column beside what was published before.
 
-Shares of bins that the past sets are compared. Both sides are counted with half a row more a bin, so that an empty bin gives no
-infinity. Of two samples of one population the PSI is about chi-square distributed, with as many degrees of freedom as bins less one, over
-the harmonic size of the samples (B. Yurdakul, Statistical Properties of Population Stability Index, 2018): a small partition differs by
-chance alone.
+Shares of bins that the past sets are compared. Both sides are counted with half a row more a bin, so that an empty bin
+gives no infinity. Of two samples of one population the PSI is about chi-square distributed, with as many degrees of
+freedom as bins less one, over the harmonic size of the samples (B. Yurdakul, Statistical Properties of Population
+Stability Index, 2018): a small partition differs by chance alone.
 """
 
 from __future__ import annotations
@@ -101,9 +101,14 @@ def _sampled(column: pa.ChunkedArray, *, step: int) -> pa.ChunkedArray:
 
 
 def _read_samples(past: Past, name: str) -> list[pa.Array]:
-    """Every so-manieth value of the published partitions, one array each; a partition that came without the column has none."""
+    """
+    Every so-manieth value of the published partitions, one array each; a partition that came without the column has
+    none.
+    """
     recent = past.recent
-    chosen = [recent[i] for i in np.unique(np.linspace(0, len(recent) - 1, MAX_PARTITIONS).astype(int))] if recent else []
+    chosen = (
+        [recent[i] for i in np.unique(np.linspace(0, len(recent) - 1, MAX_PARTITIONS).astype(int))] if recent else []
+    )
     step = _step(sum(partition.rows_published for partition in chosen))
     table = f"{past.workflow.name}/validated"
     delta = open_table(past.lake, table)
@@ -111,7 +116,10 @@ def _read_samples(past: Past, name: str) -> list[pa.Array]:
     for partition in chosen:
         dataset = partition_dataset(past.lake, delta, table=table, partition_key=partition.key)
         if all(name in fragment.physical_schema.names for fragment in dataset.get_fragments()):
-            taken = [batch.column(0).take(pa.array(np.arange(0, len(batch), step))) for batch in scan_batches(dataset, [name])]
+            taken = [
+                batch.column(0).take(pa.array(np.arange(0, len(batch), step)))
+                for batch in scan_batches(dataset, [name])
+            ]
             samples.extend([pa.concat_arrays(taken)] if taken else [])
     return samples
 
@@ -122,7 +130,9 @@ def _count_bins(reference: pa.ChunkedArray, current: pa.ChunkedArray, *, name: s
         return _count_ranges(_numbers(reference), _numbers(current))
     if pa.types.is_boolean(kind) or pa.types.is_string(kind):
         return _count_categories(reference, current)
-    raise DataError(f"column {name!r} holds {kind}, whose distribution is not compared: name a column of numbers, flags or texts")
+    raise DataError(
+        f"column {name!r} holds {kind}, whose distribution is not compared: name a column of numbers, flags or texts"
+    )
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -134,7 +144,10 @@ def _count_ranges(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarra
     numbers = reference[~np.isnan(reference)]
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, N_BINS + 1)[1:-1])) if len(numbers) else np.zeros(0)
     n_bins = len(edges) + 2
-    codes = (np.where(np.isnan(values), n_bins - 1, np.searchsorted(edges, values, side="left")) for values in (reference, current))
+    codes = (
+        np.where(np.isnan(values), n_bins - 1, np.searchsorted(edges, values, side="left"))
+        for values in (reference, current)
+    )
     before, now = (np.bincount(code, minlength=n_bins) for code in codes)
     return before, now
 
@@ -147,5 +160,8 @@ def _count_categories(reference: pa.ChunkedArray, current: pa.ChunkedArray) -> t
     n_bins = len(values) + 2
     codes = [pc.fill_null(pc.index_in(column, values), n_bins - 2).to_numpy() for column in (reference, current)]
     is_null = [column.is_null().to_numpy() for column in (reference, current)]
-    before, now = (np.bincount(np.where(null, n_bins - 1, code), minlength=n_bins) for code, null in zip(codes, is_null, strict=True))
+    before, now = (
+        np.bincount(np.where(null, n_bins - 1, code), minlength=n_bins)
+        for code, null in zip(codes, is_null, strict=True)
+    )
     return before, now

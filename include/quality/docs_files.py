@@ -37,8 +37,8 @@ def find_page(workflow_name: str, path: str) -> Path | None:
     workflow_name : str
         A declared workflow's.
     path : str
-        From outside, such as `2026-01-05/manual-1.html` or `index.html`. Whatever is no page's name, or leads out of the workflow's folder
-        (also by a link), stands for nothing.
+        From outside, such as `2026-01-05/manual-1.html` or `index.html`. Whatever is no page's name, or leads out of
+        the workflow's folder (also by a link), stands for nothing.
 
     """
     if not _PAGE.fullmatch(path):

@@ -1,8 +1,8 @@
 """
 Schema drift: the columns that a partition came with, beside those of the partition published before it.
 
-A new column is taken and noted (or refused, where the declaration says so). A column that is gone, or of another type, stops: in the table
-it would read as nulls, which a rule may well allow. The order of columns means nothing.
+A new column is taken and noted (or refused, where the declaration says so). A column that is gone, or of another type,
+stops: in the table it would read as nulls, which a rule may well allow. The order of columns means nothing.
 """
 
 from __future__ import annotations
@@ -58,12 +58,16 @@ def detect_drift(past: Past, *, raw_version: int) -> Drift:
 
 def stored_columns(lake: Lake, table: str, partition_key: str, *, version: int | None = None) -> dict[str, pa.DataType]:
     """The source's columns that a partition's own files hold: those that only the table has were never in it."""
-    dataset = partition_dataset(lake, open_table(lake, table, version=version), table=table, partition_key=partition_key)
+    dataset = partition_dataset(
+        lake, open_table(lake, table, version=version), table=table, partition_key=partition_key
+    )
     fields = [field for fragment in dataset.get_fragments() for field in fragment.physical_schema]
     return {field.name: field.type for field in fields if field.name not in _NOT_COMPARED}
 
 
-def compare_columns(before: dict[str, pa.DataType], now: dict[str, pa.DataType], *, quality: Quality, since: str) -> Drift:
+def compare_columns(
+    before: dict[str, pa.DataType], now: dict[str, pa.DataType], *, quality: Quality, since: str
+) -> Drift:
     """Say which columns were added, dropped and retyped `since` a partition."""
     if not before or not now:
         return Drift()
@@ -76,11 +80,16 @@ def compare_columns(before: dict[str, pa.DataType], now: dict[str, pa.DataType],
         if name in now and not now[name].equals(kind)
     ]
     notes = [
-        f"column {name!r} ({before[name]}) is gone since {since}, as quality.dropped declares" for name in gone if name in quality.dropped
+        f"column {name!r} ({before[name]}) is gone since {since}, as quality.dropped declares"
+        for name in gone
+        if name in quality.dropped
     ]
     new = [f"column {name!r} ({now[name]}) is new since {since}" for name in added]
     if quality.schema_drift == "freeze":
-        stops += [f"{line}: quality.schema_drift='freeze' refuses it; leave it out of the source, or declare 'evolve'" for line in new]
+        stops += [
+            f"{line}: quality.schema_drift='freeze' refuses it; leave it out of the source, or declare 'evolve'"
+            for line in new
+        ]
     return Drift(notes=(*notes, *([] if quality.schema_drift == "freeze" else new)), stops=tuple(stops))
 
 

@@ -45,10 +45,10 @@ class RuleResult:
     """
     What one rule said of a frame.
 
-    `failing` holds the positions of the rows that break the rule, ascending, shape (n_failing,); a rule that judges the table as a
-    whole has none. `is_met` is Great Expectations' own verdict, which knows `mostly`. `error` names the kind of exception that kept the
-    rule from judging. A rule that looks back judges nothing where there is too little to look back on: `is_judged` is False then. What it
-    measured it has `said`, in figures.
+    `failing` holds the positions of the rows that break the rule, ascending, shape (n_failing,); a rule that judges the
+    table as a whole has none. `is_met` is Great Expectations' own verdict, which knows `mostly`. `error` names the kind
+    of exception that kept the rule from judging. A rule that looks back judges nothing where there is too little to
+    look back on: `is_judged` is False then. What it measured it has `said`, in figures.
     """
 
     rule: Rule
@@ -74,7 +74,11 @@ def check_expectation(where: str, *, type_: str, kwargs: Mapping[str, Any]) -> b
     known = list_registered_expectation_implementations()
     if type_ not in known:
         close = _closest(type_, known)
-        hint = f"did you mean {close!r}?" if close else "see https://greatexpectations.io/expectations for those that exist"
+        hint = (
+            f"did you mean {close!r}?"
+            if close
+            else "see https://greatexpectations.io/expectations for those that exist"
+        )
         raise SuiteError(f"{where}: Great Expectations has no such expectation: {hint}")
     try:
         expectation = ExpectationConfiguration(type=type_, kwargs=dict(kwargs)).to_domain_obj()
@@ -86,7 +90,10 @@ def check_expectation(where: str, *, type_: str, kwargs: Mapping[str, Any]) -> b
 
 
 def _closest(type_: str, known: Sequence[str]) -> str | None:
-    """Of the types that read alike, the one with the same words: letters alone would take "not_to_be_null" for "to_be_null"."""
+    """
+    Of the types that read alike, the one with the same words: letters alone would take "not_to_be_null" for
+    "to_be_null".
+    """
     words = set(type_.split("_"))
     alike = get_close_matches(type_, known, n=5, cutoff=0.5)
     return min(alike, key=lambda name: len(words ^ set(name.split("_"))), default=None)
@@ -108,7 +115,9 @@ def _explain_one(type_: str, problem: Mapping[str, Any]) -> str:
     if problem["type"] == "value_error.extra":
         arguments = _arguments(type_)
         close = get_close_matches(name, arguments, n=1)
-        return f"the argument {name!r} is unknown: " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(arguments)}")
+        return f"the argument {name!r} is unknown: " + (
+            f"did you mean {close[0]!r}?" if close else f"known are {', '.join(arguments)}"
+        )
     if problem["type"] == "value_error.missing":
         return f"the argument {name!r} is missing: add it to 'kwargs'"
     if name == "__root__":
@@ -119,7 +128,17 @@ def _explain_one(type_: str, problem: Mapping[str, Any]) -> str:
 def _arguments(type_: str) -> list[str]:
     from great_expectations.expectations.registry import get_expectation_impl  # only an error message needs it
 
-    internal = {"id", "meta", "notes", "rendered_content", "version", "batch_id", "result_format", "catch_exceptions", "windows"}
+    internal = {
+        "id",
+        "meta",
+        "notes",
+        "rendered_content",
+        "version",
+        "batch_id",
+        "result_format",
+        "catch_exceptions",
+        "windows",
+    }
     return sorted(set(get_expectation_impl(type_).__fields__) - internal)
 
 
@@ -141,7 +160,8 @@ def run_rules(rules: Sequence[Rule], frame: pd.DataFrame) -> list[RuleResult]:
 
     """
     configurations = [
-        ExpectationConfiguration(type=rule.type, kwargs=dict(rule.kwargs), meta=rule.shown_meta, id=str(rule.position)) for rule in rules
+        ExpectationConfiguration(type=rule.type, kwargs=dict(rule.kwargs), meta=rule.shown_meta, id=str(rule.position))
+        for rule in rules
     ]
     answers = validate(frame, configurations, {"result_format": _RESULT_FORMAT, "catch_exceptions": True})
     by_position = {answer.expectation_config.id: answer for answer in answers}
@@ -157,7 +177,14 @@ def _read(rule: Rule, answer: ExpectationValidationResult, *, n_rows: int) -> Ru
     judged = result.get("element_count")
     missing = result.get("missing_count") or 0
     n_judged = None if judged is None else int(judged) - int(missing)
-    return RuleResult(rule=rule, is_met=bool(answer.success) and error is None, failing=failing, n_judged=n_judged, error=error, raw=answer)
+    return RuleResult(
+        rule=rule,
+        is_met=bool(answer.success) and error is None,
+        failing=failing,
+        n_judged=n_judged,
+        error=error,
+        raw=answer,
+    )
 
 
 def _disagreement(result: Mapping[str, Any], *, failing: np.ndarray, is_met: bool, n_rows: int) -> str | None:

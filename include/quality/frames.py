@@ -63,7 +63,9 @@ def utc_times(table: pa.Table, column: str) -> pa.ChunkedArray:
     if pa.types.is_date(kind):
         return pc.assume_timezone(values.cast(pa.timestamp("us")), "UTC")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        moments = pd.to_datetime(pd.Series(values.to_pylist(), dtype="object"), utc=True, format="ISO8601", errors="coerce")
+        moments = pd.to_datetime(
+            pd.Series(values.to_pylist(), dtype="object"), utc=True, format="ISO8601", errors="coerce"
+        )
         naive = pa.array(moments.dt.tz_localize(None).to_numpy(), from_pandas=True).cast(pa.timestamp("us"), safe=False)
         return pa.chunked_array([pc.assume_timezone(naive, "UTC")])
     if pa.types.is_null(kind):

@@ -1,5 +1,6 @@
 """
-The one place that imports Great Expectations, quietly: no analytics, no log line for each class that it registers, no progress bars.
+The one place that imports Great Expectations, quietly: no analytics, no log line for each class that it registers, no
+progress bars.
 
 No data context is made: it would cost tenths of a second, and look for accounts and settings that nobody here has.
 """
@@ -22,7 +23,10 @@ logging.getLogger("great_expectations").setLevel(logging.WARNING)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from great_expectations.compatibility import pydantic
-    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult, ExpectationValidationResult
+    from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
     from great_expectations.core.id_dict import IDDict
     from great_expectations.exceptions import ExpectationNotFoundError
     from great_expectations.execution_engine import PandasExecutionEngine
@@ -89,10 +93,11 @@ def validate(
 @contextlib.contextmanager
 def _looked_up_once() -> Iterator[None]:
     """
-    Keep what Great Expectations makes of each expectation for the length of a validation: its configuration, and its metrics' identities.
+    Keep what Great Expectations makes of each expectation for the length of a validation: its configuration, and its
+    metrics' identities.
 
-    The original makes them anew at each look, and at twenty rules it looks three thousand times: two thirds of a small partition's
-    validation.
+    The original makes them anew at each look, and at twenty rules it looks three thousand times: two thirds of a small
+    partition's validation.
     """
     made: dict[int, tuple[Any, Any]] = {}
     built: dict[int, tuple[Any, bytes, Any]] = {}
@@ -100,7 +105,9 @@ def _looked_up_once() -> Iterator[None]:
 
     def configuration(expectation: Any) -> Any:
         # The expectation is kept too, so that no other takes its id.
-        _, found = made.get(id(expectation)) or made.setdefault(id(expectation), (expectation, _MADE_ANEW.fget(expectation)))
+        _, found = made.get(id(expectation)) or made.setdefault(
+            id(expectation), (expectation, _MADE_ANEW.fget(expectation))
+        )
         return found
 
     def to_domain_obj(configuration: Any) -> Any:

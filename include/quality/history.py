@@ -1,7 +1,8 @@
 """
 What was published before a partition: the past that it is held against.
 
-Only partitions of earlier event time count, whenever they were published, so that a backfill judges a partition as its own day did.
+Only partitions of earlier event time count, whenever they were published, so that a backfill judges a partition as its
+own day did.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def read_past(workflow: Workflow, partition_key: str, *, lake: Lake) -> Past:
     window = window_of_key(every, partition_key)
     columns = ["partition_key", "rows_in", "rows_published"]
     # Later lines of a partition come later, and replace earlier ones.
-    latest = {line["partition_key"]: line for line in read_ledger(lake, RUNS, workflow=workflow.name).select(columns).to_pylist()}
+    latest = {
+        line["partition_key"]: line
+        for line in read_ledger(lake, RUNS, workflow=workflow.name).select(columns).to_pylist()
+    }
     partitions = [
         PublishedPartition(
             key=key,

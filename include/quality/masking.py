@@ -1,8 +1,8 @@
 """
 Rows for a person's eyes: the shape of each value, never the value.
 
-A quarantined row is looked at to find out what is wrong with its form: a letter among digits, a missing part, a value too long. The shape
-tells that; the value may be somebody's name, and a page is seen by more people than a table is.
+A quarantined row is looked at to find out what is wrong with its form: a letter among digits, a missing part, a value
+too long. The shape tells that; the value may be somebody's name, and a page is seen by more people than a table is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def mask_rows(table: pa.Table, *, n: int, hidden: Collection[str] = ()) -> list[
     Returns
     -------
     list of dict
-        A row each, text by column, in the table's order. The same rows give the same text. `reasons` and `source_position` stay readable.
+        A row each, text by column, in the table's order. The same rows give the same text. `reasons` and
+        `source_position` stay readable.
 
     Examples
     --------
@@ -84,7 +85,10 @@ def _writer_of(kind: pa.DataType) -> Callable[[Any], str] | None:
 
 
 def _fixed_shape(kind: pa.DataType) -> str:
-    """Times are not read one by one: a moment that Python cannot hold would raise, and every moment has the same shape."""
+    """
+    Times are not read one by one: a moment that Python cannot hold would raise, and every moment has the
+    same shape.
+    """
     if pa.types.is_timestamp(kind):
         return "9999-99-99 99:99:99"
     if pa.types.is_date(kind):

@@ -1,8 +1,10 @@
 """
-Updraft's own expectations, declared in Great Expectations' way: each class registers itself, and says which arguments it takes.
+Updraft's own expectations, declared in Great Expectations' way: each class registers itself, and says which arguments
+it takes.
 
-They need more than the rows of one partition (what was published before, another workflow's table), which Great Expectations does not
-know: `own_rules.py` judges by them. A suite that holds them is still a suite that Great Expectations loads and renders.
+They need more than the rows of one partition (what was published before, another workflow's table), which Great
+Expectations does not know: `own_rules.py` judges by them. A suite that holds them is still a suite that Great
+Expectations loads and renders.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class _OwnExpectation(BatchExpectation):  # type: ignore[misc]
 
     def _validate(self, metrics: Any, runtime_configuration: Any = None, execution_engine: Any = None) -> Any:
         raise NotImplementedError(
-            f"{self.expectation_type} looks beyond one batch: Updraft's validation judges by it, Great Expectations can't"
+            f"{self.expectation_type} looks beyond one batch: Updraft's validation judges by it, Great Expectations "
+            "can't"
         )
 
 

@@ -1,4 +1,7 @@
-"""Judge by Updraft's own expectations: volume and distribution against history, freshness, values that another table has to hold."""
+"""
+Judge by Updraft's own expectations: volume and distribution against history, freshness, values that another table has
+to hold.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ class Partition:
     """
     A partition under judgement.
 
-    `rows` are without duplicates, of which `n_rows_in` counts all that came; `is_clean` tells which of them break no rule so far, an
-    ndarray of bool of shape (n_rows,).
+    `rows` are without duplicates, of which `n_rows_in` counts all that came; `is_clean` tells which of them break no
+    rule so far, an ndarray of bool of shape (n_rows,).
     """
 
     rows: Rows
@@ -40,7 +43,10 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one rule found. `said` is a half sentence of figures, without any value of a row; `is_met` is None where it could not judge."""
+    """
+    What one rule found. `said` is a half sentence of figures, without any value of a row; `is_met` is None where it
+    could not judge.
+    """
 
     is_met: bool | None
     said: str
@@ -106,11 +112,21 @@ def _as_great_expectations(rule: Rule, answer: Answer, *, n_rows: int) -> Expect
     result: dict[str, Any] = {"observed_value": answer.said}
     if rule.is_row_rule and answer.n_judged is not None:
         n_bad, n_judged = len(answer.failing), answer.n_judged
-        shares = {"unexpected_percent": 100 * n_bad / max(n_judged, 1), "missing_percent": 100 * (n_rows - n_judged) / max(n_rows, 1)}
+        shares = {
+            "unexpected_percent": 100 * n_bad / max(n_judged, 1),
+            "missing_percent": 100 * (n_rows - n_judged) / max(n_rows, 1),
+        }
         total = 100 * n_bad / max(n_rows, 1)
         counts = {"element_count": n_rows, "unexpected_count": n_bad, "missing_count": n_rows - n_judged}
-        result = {**counts, **shares, "unexpected_percent_total": total, "unexpected_percent_nonmissing": shares["unexpected_percent"]}
-    configuration = ExpectationConfiguration(type=rule.type, kwargs=dict(rule.kwargs), meta=rule.shown_meta, id=str(rule.position))
+        result = {
+            **counts,
+            **shares,
+            "unexpected_percent_total": total,
+            "unexpected_percent_nonmissing": shares["unexpected_percent"],
+        }
+    configuration = ExpectationConfiguration(
+        type=rule.type, kwargs=dict(rule.kwargs), meta=rule.shown_meta, id=str(rule.position)
+    )
     return ExpectationValidationResult(success=bool(answer.is_met), expectation_config=configuration, result=result)
 
 
@@ -151,11 +167,15 @@ def _judge_distribution(kwargs: Mapping[str, Any], partition: Partition) -> Answ
     fewest = min(comparison.n_current, comparison.n_reference)
     if fewest < needed or comparison.n_partitions < int(kwargs.get("minimum_partitions", 3)):
         said = (
-            f"not judged: {comparison.n_current} rows beside {comparison.n_reference} of {comparison.n_partitions} partitions are too few"
+            f"not judged: {comparison.n_current} rows beside {comparison.n_reference} of {comparison.n_partitions} "
+            "partitions are too few"
         )
         return Answer(is_met=None, said=said, failing=_NONE)
     bound = float(kwargs.get("max_psi", 0.25))
-    said = f"PSI {comparison.psi:.3f}, of which chance alone may give {comparison.chance:.3f}, beside {describe_past(past.recent)}"
+    said = (
+        f"PSI {comparison.psi:.3f}, of which chance alone may give {comparison.chance:.3f}, beside "
+        f"{describe_past(past.recent)}"
+    )
     return Answer(is_met=comparison.psi <= max(bound, comparison.chance), said=said, failing=_NONE)
 
 
@@ -178,7 +198,9 @@ def _lag(rows: Rows, share: float) -> timedelta:
     """Time from the event until so large a share of the rows was known."""
     known = rows.known_time.cast(pa.int64()), rows.event_time.cast(pa.int64())
     microseconds = pc.drop_null(pc.subtract(*known)).to_numpy()
-    return timedelta(microseconds=int(np.quantile(microseconds, share, method="inverted_cdf")) if len(microseconds) else 0)
+    return timedelta(
+        microseconds=int(np.quantile(microseconds, share, method="inverted_cdf")) if len(microseconds) else 0
+    )
 
 
 def _in_words(duration: timedelta) -> str:
@@ -190,9 +212,15 @@ def _judge_reference(kwargs: Mapping[str, Any], partition: Partition) -> Answer:
     name = kwargs["column"]
     values = partition.rows.source.column(name)
     failing = find_unknown(
-        values, name=name, other_workflow=kwargs["other_workflow"], other_column=kwargs["other_column"], past=partition.past
+        values,
+        name=name,
+        other_workflow=kwargs["other_workflow"],
+        other_column=kwargs["other_column"],
+        past=partition.past,
     )
     n_judged = len(values) - int(missing_in(partition.rows.source, (name,)).sum())
     needed = kwargs.get("mostly")
     is_met = not len(failing) if needed is None else 1 - len(failing) / max(n_judged, 1) >= needed
-    return Answer(is_met=is_met, said=f"{len(failing)} of {n_judged} values are not there", failing=failing, n_judged=n_judged)
+    return Answer(
+        is_met=is_met, said=f"{len(failing)} of {n_judged} values are not there", failing=failing, n_judged=n_judged
+    )

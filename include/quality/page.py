@@ -1,8 +1,9 @@
 """
 One validation as a page: what became of the rows, and Great Expectations' own account of each rule.
 
-The page needs nothing but itself: Great Expectations' page template fetches its looks from six other hosts, so that only its sections are
-taken. It shows counts, shares and names, never a value of a row: rows may hold personal data, and a page outlives the table's retention.
+The page needs nothing but itself: Great Expectations' page template fetches its looks from six other hosts, so that
+only its sections are taken. It shows counts, shares and names, never a value of a row: rows may hold personal data, and
+a page outlives the table's retention.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from include.quality.expectations import RuleResult
-from include.quality.gx import ExpectationSuiteValidationResult, ExpectationValidationResult, new_page_renderer, new_section_view
+from include.quality.gx import (
+    ExpectationSuiteValidationResult,
+    ExpectationValidationResult,
+    new_page_renderer,
+    new_section_view,
+)
 from include.quality.page_style import frame_page
 from include.quality.split import Split
 from include.quality.split_files import DUPLICATE, PUBLISHED, QUARANTINED
@@ -56,7 +62,10 @@ def render_page(account: Account) -> str:
         _broken_rules(account.split.results),
         _reasons(account.split),
         *_sections(account.split.results, suite_name=account.suite_name),
-        _list("Why the suite asks", [result.rule.reason for result in account.split.results if result.rule.meta.get("reason")]),
+        _list(
+            "Why the suite asks",
+            [result.rule.reason for result in account.split.results if result.rule.meta.get("reason")],
+        ),
     ]
     return frame_page(title, "\n".join(parts))
 
@@ -70,7 +79,9 @@ def _verdict(stops: Sequence[str]) -> str:
 def _outcomes(split: Split) -> str:
     counts = [(name, split.count(outcome)) for name, outcome in _OUTCOMES]
     n_rows = split.table.num_rows
-    cells = "".join(f"<div><b>{count:,}</b><span>{name}, {count / max(n_rows, 1):.1%}</span></div>" for name, count in counts)
+    cells = "".join(
+        f"<div><b>{count:,}</b><span>{name}, {count / max(n_rows, 1):.1%}</span></div>" for name, count in counts
+    )
     return f"<div class='outcomes'><div><b>{n_rows:,}</b><span>rows in</span></div>{cells}</div>"
 
 
@@ -88,7 +99,8 @@ def _list(title: str, lines: Sequence[str]) -> str:
 def _broken_rules(results: Sequence[RuleResult]) -> str:
     """List the rules that do not hold: what each one's failure means, and how many rows it is about."""
     lines = [
-        f"<tr><td>{html.escape(result.rule.reason)}</td><td>{_meaning(result)}</td><td class='number'>{len(result.failing) or ''}</td></tr>"
+        f"<tr><td>{html.escape(result.rule.reason)}</td><td>{_meaning(result)}</td><td "
+        f"class='number'>{len(result.failing) or ''}</td></tr>"
         for result in results
         if not result.is_met
     ]
@@ -127,10 +139,16 @@ def _sections(results: Sequence[RuleResult], *, suite_name: str) -> list[str]:
         results=[_without_values(result) for result in results],
         suite_name=suite_name,
         # Its own overview, which is left out, would show them.
-        statistics=dict.fromkeys(("evaluated_expectations", "successful_expectations", "unsuccessful_expectations", "success_percent"), 0),
+        statistics=dict.fromkeys(
+            ("evaluated_expectations", "successful_expectations", "unsuccessful_expectations", "success_percent"), 0
+        ),
         meta={"run_id": {"run_name": "", "run_time": "2000-01-01T00:00:00+00:00"}, "batch_spec": {}},
     )
-    sections = [section for section in renderer.render(shown).to_json_dict()["sections"] if section.get("section_name") not in _LEFT_OUT]
+    sections = [
+        section
+        for section in renderer.render(shown).to_json_dict()["sections"]
+        if section.get("section_name") not in _LEFT_OUT
+    ]
     return [
         str(view.render({"section": section, "section_loop": {"index": number}})).replace("data-toggle=", "data-was=")
         for number, section in enumerate(sections, start=1)

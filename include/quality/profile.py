@@ -1,8 +1,9 @@
 """
 What a column has looked like, partition by partition: the ground on which a suite is suggested.
 
-Great Expectations 1.x has nothing for this: its data assistants and profilers were taken out with 1.0, and what is left (the metrics that a
-rule computes) knows one batch, and so neither what moves on with time nor what appears only now and then.
+Great Expectations 1.x has nothing for this: its data assistants and profilers were taken out with 1.0, and what is left
+(the metrics that a rule computes) knows one batch, and so neither what moves on with time nor what appears only now and
+then.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class ColumnProfile:
     """
     One column over some partitions.
 
-    A partition is empty that has no value in this column. `ranges` holds the least and greatest finite number of each partition that has
-    any, oldest first. `categories` holds the number of rows and of partitions of each text, unless there are too many. `patterns` are
-    regular expressions that every text matches as a whole.
-    `is_unique` says that no partition holds a value twice.
+    A partition is empty that has no value in this column. `ranges` holds the least and greatest finite number of each
+    partition that has any, oldest first. `categories` holds the number of rows and of partitions of each text, unless
+    there are too many. `patterns` are regular expressions that every text matches as a whole. `is_unique` says that no
+    partition holds a value twice.
     """
 
     name: str
@@ -54,7 +55,10 @@ class ColumnProfile:
 
     @property
     def moves_on(self) -> bool:
-        """Whether the numbers grow (or fall) from partition to partition: those of a counter, whose range says nothing of tomorrow's."""
+        """
+        Whether the numbers grow (or fall) from partition to partition: those of a counter, whose range says nothing of
+        tomorrow's.
+        """
         if len(self.ranges) < 2 or _overlap(self.ranges[0], self.ranges[-1]):
             return False
         return any(list(self.ranges) == sorted(self.ranges, reverse=falls) for falls in (False, True))

@@ -1,8 +1,8 @@
 """
 Publish what validation split: quarantine, then the accepted rows, then the ledger's line, which makes it official.
 
-Each of the three is one atomic commit and changes nothing the second time, so that a run killed between any two is completed by
-running it again.
+Each of the three is one atomic commit and changes nothing the second time, so that a run killed between any two is
+completed by running it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from include.quality.split_files import DUPLICATE, PUBLISHED, QUARANTINED, count
 from include.workflow import Workflow
 
 
-def publish_partition(workflow: Workflow, report: ValidationReport, *, lake: Lake, token: int, run_id: str, try_id: str) -> RunRecord:
+def publish_partition(
+    workflow: Workflow, report: ValidationReport, *, lake: Lake, token: int, run_id: str, try_id: str
+) -> RunRecord:
     """
     Publish one validated partition.
 
@@ -60,17 +62,23 @@ def publish_partition(workflow: Workflow, report: ValidationReport, *, lake: Lak
         line = latest_run(lake, workflow.name, report.partition_key)
         if line is not None and line.raw_version >= report.raw_version:
             raise
-        # A try counts from when its run was made, and may have waited while an older state was published, by a replay for instance.
+        # A try counts from when its run was made, and may have waited while an older state was published, by a replay
+        # for instance.
         raise ConcurrentWriteError(
-            f"{workflow.name} {report.partition_key} was published meanwhile, from earlier rows: the next try publishes the newer ones"
+            f"{workflow.name} {report.partition_key} was published meanwhile, from earlier rows: the next try "
+            "publishes the newer ones"
         ) from None
 
 
-def _publish(workflow: Workflow, report: ValidationReport, *, lake: Lake, token: int, run_id: str, try_id: str) -> RunRecord:
+def _publish(
+    workflow: Workflow, report: ValidationReport, *, lake: Lake, token: int, run_id: str, try_id: str
+) -> RunRecord:
     key = report.partition_key
     raw = read_partition(lake, f"{workflow.name}/raw", key, version=report.raw_version)
     if digest_table(raw) != report.raw_digest:
-        raise CorruptDataError(f"{workflow.name}/raw {key} at version {report.raw_version} is not what was validated: validate it again")
+        raise CorruptDataError(
+            f"{workflow.name}/raw {key} at version {report.raw_version} is not what was validated: validate it again"
+        )
     _check_is_not_earlier(workflow, report, lake=lake)
     split = load_split(lake, workflow.name, key, report.split_digest)
     rows = read_rows(raw, workflow.source)
@@ -78,7 +86,12 @@ def _publish(workflow: Workflow, report: ValidationReport, *, lake: Lake, token:
 
     crash_point("publish.before_quarantine")
     quarantine = replace_partition(
-        lake, f"{workflow.name}/quarantine", key, quarantined_rows(rows, split, run_id=run_id), token=token, ignore_in_digest=("run_id",)
+        lake,
+        f"{workflow.name}/quarantine",
+        key,
+        quarantined_rows(rows, split, run_id=run_id),
+        token=token,
+        ignore_in_digest=("run_id",),
     )
     crash_point("publish.before_validated")
     validated = replace_partition(lake, f"{workflow.name}/validated", key, published_rows(rows, split), token=token)
@@ -105,13 +118,17 @@ def _publish(workflow: Workflow, report: ValidationReport, *, lake: Lake, token:
 
 
 def _check_is_not_earlier(workflow: Workflow, report: ValidationReport, *, lake: Lake) -> None:
-    """A task that a person clears is newer than any, so that no token stops it; what it was to publish may be older than what is."""
+    """
+    A task that a person clears is newer than any, so that no token stops it; what it was to publish may be older than
+    what is.
+    """
     key, line = report.partition_key, latest_run(lake, workflow.name, report.partition_key)
     if line is None or line.raw_version <= report.raw_version:
         return
     if digest_table(read_partition(lake, f"{workflow.name}/raw", key, version=line.raw_version)) != report.raw_digest:
         raise StaleWriterError(
-            f"{workflow.name} {key} holds rows that landed after those of this run (run {line.run_id!r}, raw version {line.raw_version} "
+            f"{workflow.name} {key} holds rows that landed after those of this run (run {line.run_id!r}, raw version "
+            f"{line.raw_version} "
             f"over {report.raw_version}): clear the run's first task too, so that it reads the source again"
         )
 
@@ -175,7 +192,10 @@ def _source_name(rows: Rows) -> dict[str, pa.ChunkedArray]:
 
 
 def _with_columns(table: pa.Table, added: dict[str, pa.ChunkedArray]) -> pa.Table:
-    """Append columns, replacing those of the same name (a source may itself call its times event_time and known_time)."""
+    """
+    Append columns, replacing those of the same name (a source may itself call its times event_time and
+    known_time).
+    """
     kept = table.drop_columns([name for name in added if name in table.column_names])
     for name, column in added.items():
         kept = kept.append_column(name, column)

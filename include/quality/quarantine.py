@@ -23,14 +23,19 @@ _READABLE = ("reasons", "source_position")
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantine:
-    """Reasons, the most frequent first; some rows by the shape of their values, and for each the run that put it there."""
+    """
+    Reasons, the most frequent first; some rows by the shape of their values, and for each the run that
+    put it there.
+    """
 
     reasons: Sequence[tuple[str, int]]
     rows: Sequence[Mapping[str, str]]
     run_ids: Sequence[str]
 
 
-def read_quarantine(lake: Lake, workflow: Workflow, line: RunRecord, *, n_rows: int, reason: str | None = None) -> Quarantine:
+def read_quarantine(
+    lake: Lake, workflow: Workflow, line: RunRecord, *, n_rows: int, reason: str | None = None
+) -> Quarantine:
     """
     Read what a partition's quarantine holds, as of its latest publication.
 
@@ -53,7 +58,9 @@ def read_quarantine(lake: Lake, workflow: Workflow, line: RunRecord, *, n_rows: 
         return _read(lake, workflow, line.partition_key, version=None, n_rows=n_rows, reason=reason)
 
 
-def _read(lake: Lake, workflow: Workflow, key: str, *, version: int | None, n_rows: int, reason: str | None) -> Quarantine:
+def _read(
+    lake: Lake, workflow: Workflow, key: str, *, version: int | None, n_rows: int, reason: str | None
+) -> Quarantine:
     table = f"{workflow.name}/quarantine"
     counts: Counter[str] = Counter()
     for batch in scan_partition(lake, table, key, version=version, columns=["reasons"]):

@@ -18,7 +18,9 @@ from include.quality.history import Past
 _GATHERED = 1_000_000
 
 
-def find_unknown(values: pa.ChunkedArray, *, name: str, other_workflow: str, other_column: str, past: Past) -> np.ndarray:
+def find_unknown(
+    values: pa.ChunkedArray, *, name: str, other_workflow: str, other_column: str, past: Past
+) -> np.ndarray:
     """
     Find the values that are not there.
 
@@ -29,8 +31,8 @@ def find_unknown(values: pa.ChunkedArray, *, name: str, other_workflow: str, oth
     name : str
         Their column, for the message.
     other_workflow, other_column : str
-        Where they have to be: in any row of `<other_workflow>/validated` whose event time lies before this partition's end (of the same
-        workflow: before its start).
+        Where they have to be: in any row of `<other_workflow>/validated` whose event time lies before this partition's
+        end (of the same workflow: before its start).
     past : Past
         Gives the partition and the lake.
 
@@ -51,7 +53,10 @@ def find_unknown(values: pa.ChunkedArray, *, name: str, other_workflow: str, oth
     before = window.start if other_workflow == past.workflow.name else window.end
     known = read_distinct(past.lake, f"{other_workflow}/validated", other_column, before=before)
     if not _is_comparable(values.type, known.type):
-        raise DataError(f"column {name!r} is {values.type}, and {other_workflow}.{other_column} is {known.type}: cast one in its query")
+        raise DataError(
+            f"column {name!r} is {values.type}, and {other_workflow}.{other_column} is {known.type}: cast one in its "
+            "query"
+        )
     is_known = pc.is_in(values.cast(known.type, safe=False) if values.type != known.type else values, value_set=known)
     return np.flatnonzero(pc.and_(values.is_valid(), pc.invert(is_known)).to_numpy())
 

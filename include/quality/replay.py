@@ -1,8 +1,8 @@
 """
 Replay: judge a partition's landed rows again, by the suite as it is now, and publish what passes.
 
-No source is asked. Rows that a mended suite accepts move from quarantine to `validated`; rows that a stricter one refuses move the other
-way. A partition for which nothing changes is not written to: no version, no line in the ledger.
+No source is asked. Rows that a mended suite accepts move from quarantine to `validated`; rows that a stricter one
+refuses move the other way. A partition for which nothing changes is not written to: no version, no line in the ledger.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _RUN_ID = "run_id"  # tells who quarantined a row, and makes no row another one
 @dataclass(frozen=True, kw_only=True)
 class ReplayReport:
     """
-    What a replay made of one partition, or would make of it: rows_in = rows_published + rows_quarantined + rows_duplicate.
+    What a replay made of one partition, or would make of it: rows_in = rows_published + rows_quarantined +
+    rows_duplicate.
 
-    `rows_healed` were held back and are published, `rows_still_quarantined` stay in quarantine, `rows_newly_quarantined` were none of it
-    before. Of a partition that had been stopped every row was held back. `is_changed` tells whether anything was written, or would be;
-    `is_of_this_run` whether what is published now was published by this run, also by an earlier try of it.
+    `rows_healed` were held back and are published, `rows_still_quarantined` stay in quarantine,
+    `rows_newly_quarantined` were none of it before. Of a partition that had been stopped every row was held back.
+    `is_changed` tells whether anything was written, or would be; `is_of_this_run` whether what is published now was
+    published by this run, also by an earlier try of it.
     """
 
     partition_key: str
@@ -125,7 +127,8 @@ def _landed_version(workflow: Workflow, partition_key: str, *, lake: Lake) -> in
     """
     Version of the newest landed rows.
 
-    Not the version that was published last: what landed since may have been stopped, and whoever was erased from raw must not come back.
+    Not the version that was published last: what landed since may have been stopped, and whoever was erased from raw
+    must not come back.
     """
     window_of_key(workflow.partition.every, partition_key)
     table = f"{workflow.name}/raw"
@@ -141,12 +144,19 @@ def _landed_version(workflow: Workflow, partition_key: str, *, lake: Lake) -> in
 
 
 def _holds(lake: Lake, line: RunRecord, fate: _Fate, *, judged: Judged) -> bool:
-    """Whether the ledger's line, the versions that it names, and the tables as they are now all say what the judgement says."""
+    """
+    Whether the ledger's line, the versions that it names, and the tables as they are now all say what the judgement
+    says.
+    """
     if (line.rows_in, line.rows_duplicate) != (judged.raw.num_rows, judged.split.count(DUPLICATE)):
         return False
-    tables = (("validated", line.table_version, fate.published), ("quarantine", line.quarantine_version, fate.quarantined))
+    tables = (
+        ("validated", line.table_version, fate.published),
+        ("quarantine", line.quarantine_version, fate.quarantined),
+    )
     return all(
-        _is_content(lake, f"{line.workflow}/{name}", line.partition_key, version=version, rows=rows) for name, version, rows in tables
+        _is_content(lake, f"{line.workflow}/{name}", line.partition_key, version=version, rows=rows)
+        for name, version, rows in tables
     )
 
 
@@ -186,7 +196,8 @@ def _count_moved(lake: Lake, line: RunRecord | None, fate: _Fate, *, raw_version
     except _LOST:
         return 0, 0
     n_healed, n_still = (
-        int(pc.sum(pc.is_in(rows.column(column), value_set=before)).as_py() or 0) for rows in (fate.published, fate.quarantined)
+        int(pc.sum(pc.is_in(rows.column(column), value_set=before)).as_py() or 0)
+        for rows in (fate.published, fate.quarantined)
     )
     return n_healed, n_still
 

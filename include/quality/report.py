@@ -12,8 +12,8 @@ class ValidationReport:
     """
     What validation found, and where publication finds it: counts, digests and addresses, never a row.
 
-    `failed` names the rules that some row or the table broke, `[warn]` those that only warn. `notes` says what a person should know
-    besides: columns that are new, rules that had too little history to judge by.
+    `failed` names the rules that some row or the table broke, `[warn]` those that only warn. `notes` says what a person
+    should know besides: columns that are new, rules that had too little history to judge by.
     """
 
     partition_key: str
@@ -32,5 +32,7 @@ class ValidationReport:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ValidationReport:
         """Read back what `asdict` made, also after JSON has turned its tuples into lists."""
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
         return cls(**values)

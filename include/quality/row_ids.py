@@ -1,11 +1,11 @@
 """
 Row ids: the same row has the same id in every run, process and machine.
 
-Each value becomes text by a rule that depends on nothing but the value (floats by their bits, times by their microseconds since
-1970 in UTC), the texts are joined under their columns' names so that no two rows can read the same, and the whole is hashed to
-128 bits: twice 64 of SipHash-2-4 (Aumasson and Bernstein, 2012) under two keys, as pandas computes it, which takes a seventh of what
-hashlib takes row by row. A null adds nothing: a column that the source gains later leaves
-the ids of older rows as they were.
+Each value becomes text by a rule that depends on nothing but the value (floats by their bits, times by their
+microseconds since 1970 in UTC), the texts are joined under their columns' names so that no two rows can read the same,
+and the whole is hashed to 128 bits: twice 64 of SipHash-2-4 (Aumasson and Bernstein, 2012) under two keys, as pandas
+computes it, which takes a seventh of what hashlib takes row by row. A null adds nothing: a column that the source gains
+later leaves the ids of older rows as they were.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def compute_row_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def _ids_of(batch: pa.RecordBatch) -> pa.Array:
-    parts = [part for name, column in zip(batch.schema.names, batch.columns, strict=True) for part in _named(name, column)]
+    parts = [
+        part for name, column in zip(batch.schema.names, batch.columns, strict=True) for part in _named(name, column)
+    ]
     # The empty text keeps a single column from standing alone: a join of one does not fill its nulls.
     rows = pc.binary_join_element_wise(_scalar(b""), *parts, b"", null_handling="replace", null_replacement=b"")
     texts_of_rows = rows.to_numpy(zero_copy_only=False)
@@ -95,7 +97,10 @@ def _scalar(text: bytes) -> pa.Scalar:
 
 
 def _float_bits(column: pa.Array) -> pa.Array:
-    """Bits of each float: exact, and the same however a library prints floats. Zero and not-a-number have one form each."""
+    """
+    Bits of each float: exact, and the same however a library prints floats. Zero and not-a-number have
+    one form each.
+    """
     values = column.cast(pa.float64())
     numbers = values.to_numpy(zero_copy_only=False) + 0.0  # -0.0 + 0.0 is 0.0
     bits = np.where(np.isnan(numbers), np.float64("nan"), numbers).view(np.int64)

@@ -27,7 +27,10 @@ _MIXERS = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Rows that break one rule: positions ascending, shape (n_failing,), and the reason that each of them will carry."""
+    """
+    Rows that break one rule: positions ascending, shape (n_failing,), and the reason that each of them
+    will carry.
+    """
 
     reason: str
     positions: np.ndarray
@@ -38,7 +41,8 @@ class Rows:
     """
     One raw partition, read as moments and identities. All columns have shape (n_rows,).
 
-    `source` holds the row itself. `about` holds what the source tells of it, as far as it does: `source_name` and `source_error`.
+    `source` holds the row itself. `about` holds what the source tells of it, as far as it does: `source_name` and
+    `source_error`.
     """
 
     source: pa.Table
@@ -65,7 +69,8 @@ def read_rows(raw: pa.Table, source: Source) -> Rows:
     Raises
     ------
     ContractViolationError
-        If it is empty (unless the source may be), lacks a column that the source declares, or a declared column holds no value at all.
+        If it is empty (unless the source may be), lacks a column that the source declares, or a declared column holds
+        no value at all.
 
     """
     own = raw.drop_columns([name for name in ABOUT_ROWS if name in raw.column_names])
@@ -78,30 +83,39 @@ def read_rows(raw: pa.Table, source: Source) -> Rows:
     for name in (source.event_time, source.known_time, *source.key):
         if raw.num_rows and missing_in(own, (name,)).all():
             raise ContractViolationError(
-                f"column {name!r} is null in all {raw.num_rows} rows, so no row can be placed: mend the source or its query"
+                f"column {name!r} is null in all {raw.num_rows} rows, so no row can be placed: mend the source or its "
+                "query"
             )
     rows = Rows(
         source=own,
-        source_position=raw.column(POSITION) if POSITION in raw.column_names else pa.chunked_array([np.arange(raw.num_rows)]),
+        source_position=raw.column(POSITION)
+        if POSITION in raw.column_names
+        else pa.chunked_array([np.arange(raw.num_rows)]),
         event_time=utc_times(own, source.event_time),
         known_time=utc_times(own, source.known_time),
         about=raw.select([name for name in (SOURCE_NAME, SOURCE_ERROR) if name in raw.column_names]),
     )
     for name, times in ((source.event_time, rows.event_time), (source.known_time, rows.known_time)):
         if raw.num_rows and times.null_count == raw.num_rows:
-            raise ContractViolationError(f"column {name!r} holds no time in any of {raw.num_rows} rows: let the query return timestamps")
+            raise ContractViolationError(
+                f"column {name!r} holds no time in any of {raw.num_rows} rows: let the query return timestamps"
+            )
     return rows
 
 
 def _check_columns(own: pa.Table, source: Source) -> None:
     for name in (source.event_time, source.known_time, *source.key):
         if name not in own.column_names:
-            raise ContractViolationError(f"the source declares column {name!r}, which is not there{_hint(name, own.column_names)}")
+            raise ContractViolationError(
+                f"the source declares column {name!r}, which is not there{_hint(name, own.column_names)}"
+            )
     # A source may itself call its times event_time and known_time.
     roles = {"event_time": source.event_time, "known_time": source.known_time}
     for name in sorted(ADDED_COLUMNS.intersection(own.column_names)):
         if roles.get(name) != name:
-            raise ContractViolationError(f"column {name!r} has a name that Updraft gives itself: rename it in the query")
+            raise ContractViolationError(
+                f"column {name!r} has a name that Updraft gives itself: rename it in the query"
+            )
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -123,7 +137,8 @@ def check_suite_fits(suite: Suite, rows: Rows) -> list[str]:
             problems.append(f"{rule.label}: there is no column {missing[0]!r}{_hint(missing[0], known)}")
         elif rule.severity != "warn":
             problems += [
-                f"{rule.label}: column {name!r} holds no value, so nothing was judged; if that may be, set meta.allow_null to true"
+                f"{rule.label}: column {name!r} holds no value, so nothing was judged; if that may be, set "
+                "meta.allow_null to true"
                 for name in _empty_columns(rule, rows)
             ]
     return problems
@@ -139,8 +154,9 @@ def identify_rows(rows: Rows, source: Source) -> pa.Array:
     """
     Give each row its id, an array of string of shape (n_rows,).
 
-    It is a hash of the row's key; of the whole row where the source has no key, or the row misses a part of it. Of a row that the source
-    could not make whole it also takes in where it was found: two unreadable lines are no duplicates.
+    It is a hash of the row's key; of the whole row where the source has no key, or the row misses a part of it. Of a
+    row that the source could not make whole it also takes in where it was found: two unreadable lines are no
+    duplicates.
     """
     own = rows.source
     ids = compute_row_ids(own, source.key or own.column_names)
@@ -188,19 +204,27 @@ def find_duplicates(row_ids: pa.Array, known_time: pa.ChunkedArray, *, keep_rest
 def _all_differ(row_ids: pa.Array) -> bool:
     """Tell at a glance that no id is there twice: true is always right, false may be a chance."""
     digits = row_ids.cast(pa.binary()).cast(pa.binary(ID_LENGTH))
-    words = np.frombuffer(digits.buffers()[1], dtype=np.uint64).reshape(-1, ID_LENGTH // 8)[digits.offset : digits.offset + len(digits)]
+    words = np.frombuffer(digits.buffers()[1], dtype=np.uint64).reshape(-1, ID_LENGTH // 8)[
+        digits.offset : digits.offset + len(digits)
+    ]
     mixed = np.sort(words @ _MIXERS)
     return not (mixed[1:] == mixed[:-1]).any()
 
 
 def own_findings(rows: Rows, source: Source, suite: Suite) -> Iterator[Finding]:
-    """What no suite needs to say: the source made a whole row of it, which has its times and its key, and its numbers are finite."""
+    """
+    What no suite needs to say: the source made a whole row of it, which has its times and its key, and its numbers are
+    finite.
+    """
     own = rows.source
     if SOURCE_ERROR in rows.about.column_names:
         errors = rows.about.column(SOURCE_ERROR)
         for reason in pc.unique(errors.drop_null()).to_pylist():
             yield _finding(f"source: {reason}", pc.fill_null(pc.equal(errors, reason), False).to_numpy())
-    for name, times, role in ((source.event_time, rows.event_time, "event time"), (source.known_time, rows.known_time, "known time")):
+    for name, times, role in (
+        (source.event_time, rows.event_time, "event time"),
+        (source.known_time, rows.known_time, "known time"),
+    ):
         yield _finding(f"{name}: {role} is missing", times.is_null().to_numpy())
     for name in source.key:
         yield _finding(f"{name}: key is missing", missing_in(own, (name,)))
@@ -217,7 +241,10 @@ def _finding(reason: str, is_failing: np.ndarray) -> Finding:
 
 
 def missing_in(table: pa.Table, columns: tuple[str, ...]) -> np.ndarray:
-    """Tell for each row whether any of some columns holds no value (null or not-a-number): ndarray of bool, of shape (n_rows,)."""
+    """
+    Tell for each row whether any of some columns holds no value (null or not-a-number): ndarray of bool, of shape
+    (n_rows,).
+    """
     missing = np.zeros(table.num_rows, dtype=bool)
     for name in columns:
         missing |= table.column(name).is_null(nan_is_null=True).to_numpy()

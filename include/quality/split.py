@@ -1,7 +1,8 @@
 """
 Split a partition: each row is published, quarantined with all its reasons, or a duplicate.
 
-The split is stored before anything is published, under the digest of its own bytes, so that what is published is what was judged.
+The split is stored before anything is published, under the digest of its own bytes, so that what is published is what
+was judged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from include.quality.expectations import RuleResult, run_rules
 from include.quality.frames import frame_of
 from include.quality.history import Past
 from include.quality.own_rules import Partition, run_own_rules
-from include.quality.rows import Finding, Rows, check_suite_fits, find_duplicates, identify_rows, own_findings, read_rows
+from include.quality.rows import (
+    Finding,
+    Rows,
+    check_suite_fits,
+    find_duplicates,
+    identify_rows,
+    own_findings,
+    read_rows,
+)
 from include.quality.split_files import DUPLICATE, OUTCOMES, PUBLISHED, QUARANTINED, SPLIT_SCHEMA, count_outcome
 from include.quality.stops import failed_label, notes_of, refuse, stops_of
 from include.quality.suite import Suite
@@ -31,9 +40,9 @@ class Split:
     """
     What became of each row, and why.
 
-    `table` has one row for each row of the raw partition, in its order: `source_position`, `outcome`, `reasons`, `row_id`. `stops` says why
-    nothing of it may be published, a line a rule; `failed` names the rules that some row or the table broke, `notes` those that could
-    judge nothing yet.
+    `table` has one row for each row of the raw partition, in its order: `source_position`, `outcome`, `reasons`,
+    `row_id`. `stops` says why nothing of it may be published, a line a rule; `failed` names the rules that some row or
+    the table broke, `notes` those that could judge nothing yet.
     """
 
     table: pa.Table
@@ -77,13 +86,16 @@ def split_partition(raw: pa.Table, *, suite: Suite, source: Source, past: Past |
     Raises
     ------
     ContractViolationError
-        If the partition cannot be judged at all: it is empty (unless the source may be), or a column is missing or without any value.
+        If the partition cannot be judged at all: it is empty (unless the source may be), or a column is missing or
+        without any value.
 
     """
     rows = read_rows(raw, source)
     row_ids = identify_rows(rows, source)
     if not raw.num_rows:  # and the source says that this may be: there is nothing to judge
-        return Split(table=tabulate_split(rows, row_ids=row_ids, kept=np.arange(0), findings=()), results=(), failed=(), stops=())
+        return Split(
+            table=tabulate_split(rows, row_ids=row_ids, kept=np.arange(0), findings=()), results=(), failed=(), stops=()
+        )
     refuse(check_suite_fits(suite, rows))
     is_duplicate = find_duplicates(row_ids, rows.known_time, keep_restatements=source.restatements == "all")
     kept = np.flatnonzero(~is_duplicate)
@@ -91,12 +103,17 @@ def split_partition(raw: pa.Table, *, suite: Suite, source: Source, past: Past |
     judgement = judge_rows(judged, frame=frame_of(judged.source), suite=suite, source=source)
     judgement = _judge_by_past(judgement, judged, suite=suite, n_rows_in=raw.num_rows, past=past)
     if source.cells is not None:
-        judgement = replace(judgement, findings=(*judgement.findings, small_cells(judged, judgement.findings, source.cells)))
+        judgement = replace(
+            judgement, findings=(*judgement.findings, small_cells(judged, judgement.findings, source.cells))
+        )
     table = tabulate_split(rows, row_ids=row_ids, kept=kept, findings=judgement.findings)
     results = judgement.results
     stops = stops_of(results)
     if not stops and not count_outcome(table, PUBLISHED):
-        stops = (f"each of the {len(kept)} rows breaks a rule, so nothing is left to publish; most often: {_commonest(judgement)}",)
+        stops = (
+            f"each of the {len(kept)} rows breaks a rule, so nothing is left to publish; most often: "
+            f"{_commonest(judgement)}",
+        )
     broken = {finding.reason for finding in judgement.findings if len(finding.positions)}
     failed = sorted(broken | {failed_label(result) for result in results if result.is_judged and not result.is_met})
     return Split(table=table, results=results, failed=tuple(failed), stops=stops, notes=notes_of(results))
@@ -109,7 +126,11 @@ def judge_rows(rows: Rows, *, frame: pd.DataFrame, suite: Suite, source: Source)
 
 
 def _findings_of(results: Sequence[RuleResult]) -> list[Finding]:
-    return [Finding(reason=result.rule.reason, positions=result.failing) for result in results if result.rule.severity != "warn"]
+    return [
+        Finding(reason=result.rule.reason, positions=result.failing)
+        for result in results
+        if result.rule.severity != "warn"
+    ]
 
 
 def _judge_by_past(judgement: Judgement, rows: Rows, *, suite: Suite, n_rows_in: int, past: Past | None) -> Judgement:
@@ -118,7 +139,9 @@ def _judge_by_past(judgement: Judgement, rows: Rows, *, suite: Suite, n_rows_in:
     if not rules:
         return judgement
     if past is None:
-        raise DataError(f"{rules[0].label}: which partition the rows are was not said: judge them by validate_partition")
+        raise DataError(
+            f"{rules[0].label}: which partition the rows are was not said: judge them by validate_partition"
+        )
     is_clean = np.ones(rows.source.num_rows, dtype=bool)
     for finding in judgement.findings:
         is_clean[finding.positions] = False
@@ -175,7 +198,11 @@ def _reasons_by_row(findings: Sequence[Finding], *, positions: np.ndarray, n_row
     """
     texts = sorted({finding.reason for finding in findings})
     number = {text: i for i, text in enumerate(texts)}
-    pairs = [positions[finding.positions] * len(texts) + number[finding.reason] for finding in findings if len(finding.positions)]
+    pairs = [
+        positions[finding.positions] * len(texts) + number[finding.reason]
+        for finding in findings
+        if len(finding.positions)
+    ]
     found = np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, dtype=np.int64)
     row, reason = np.divmod(found, max(len(texts), 1))
     starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_rows))])

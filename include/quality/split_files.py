@@ -15,7 +15,12 @@ from include.lake.store import Lake
 
 OUTCOMES = PUBLISHED, QUARANTINED, DUPLICATE = "published", "quarantined", "duplicate"
 SPLIT_SCHEMA = pa.schema(
-    [("source_position", pa.int64()), ("outcome", pa.string()), ("reasons", pa.list_(pa.string())), ("row_id", pa.string())]
+    [
+        ("source_position", pa.int64()),
+        ("outcome", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+        ("row_id", pa.string()),
+    ]
 )
 
 
@@ -45,7 +50,9 @@ def load_split(lake: Lake, workflow_name: str, partition_key: str, digest: str) 
     path = _path(workflow_name, partition_key, digest)
     data = get_file(lake, path)
     if digest_bytes(data) != digest:
-        raise CorruptDataError(f"split {path!r} was changed after validation: run the validation of {partition_key!r} again")
+        raise CorruptDataError(
+            f"split {path!r} was changed after validation: run the validation of {partition_key!r} again"
+        )
     return pq.read_table(io.BytesIO(data), schema=SPLIT_SCHEMA)
 
 

@@ -1,4 +1,7 @@
-"""Where each partition of a workflow stands: published, with how many rows in quarantine, or landed and not published."""
+"""
+Where each partition of a workflow stands: published, with how many rows in quarantine, or landed and not
+published.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ class Standing:
     """
     One partition. `line` is its latest publication, if it has any.
 
-    `rows_waiting` counts rows that landed and are in no publication: validation has stopped them, or has yet to judge them.
+    `rows_waiting` counts rows that landed and are in no publication: validation has stopped them, or has yet to judge
+    them.
     """
 
     partition_key: str
@@ -44,8 +48,14 @@ class _Landed:
 
 
 def read_standings(lake: Lake, workflow_name: str) -> list[Standing]:
-    """Return where each partition stands, in the order of their keys. It reads the ledger and the log of `raw`, no row."""
-    lines = {row["partition_key"]: record_of_row(RunRecord, row) for row in read_ledger(lake, RUNS, workflow=workflow_name).to_pylist()}
+    """
+    Return where each partition stands, in the order of their keys. It reads the ledger and the log of
+    `raw`, no row.
+    """
+    lines = {
+        row["partition_key"]: record_of_row(RunRecord, row)
+        for row in read_ledger(lake, RUNS, workflow=workflow_name).to_pylist()
+    }
     landed = _read_landed(lake, f"{workflow_name}/raw")
     return [_standing(key, lines.get(key), landed.get(key)) for key in sorted({*lines, *landed})]
 
@@ -58,7 +68,9 @@ def is_waiting(lake: Lake, line: RunRecord) -> bool:
 
 def _standing(key: str, line: RunRecord | None, landed: _Landed | None) -> Standing:
     is_waiting = landed is not None and (line is None or landed.written_at > line.recorded_at)
-    return Standing(partition_key=key, line=line, rows_waiting=landed.n_rows if landed is not None and is_waiting else 0)
+    return Standing(
+        partition_key=key, line=line, rows_waiting=landed.n_rows if landed is not None and is_waiting else 0
+    )
 
 
 def _read_landed(lake: Lake, table: str) -> dict[str, _Landed]:
@@ -72,7 +84,8 @@ def _read_landed(lake: Lake, table: str) -> dict[str, _Landed]:
     grouped = files.group_by(column).aggregate([("num_records", "sum"), ("modification_time", "max")]).to_pylist()
     return {
         part[column]: _Landed(
-            n_rows=part["num_records_sum"] or 0, written_at=datetime.fromtimestamp(part["modification_time_max"] / 1000, UTC)
+            n_rows=part["num_records_sum"] or 0,
+            written_at=datetime.fromtimestamp(part["modification_time_max"] / 1000, UTC),
         )
         for part in grouped
     }
@@ -91,7 +104,8 @@ def choose_partitions(
     keys : sequence of str
         These, each of which has to be there.
     first, last : str, optional
-        All that have landed from one to the other, both included. Neither of the three: all of which some rows are held back.
+        All that have landed from one to the other, both included. Neither of the three: all of which some rows are held
+        back.
 
     Raises
     ------
@@ -104,7 +118,9 @@ def choose_partitions(
     for key in (*keys, *(bound for bound in (first, last) if bound)):
         window_of_key(workflow.partition.every, key)
     if keys and (first or last):
-        raise PartitionError(f"{len(keys)} partitions are listed, and a range is given too ({first} to {last}): give one of the two")
+        raise PartitionError(
+            f"{len(keys)} partitions are listed, and a range is given too ({first} to {last}): give one of the two"
+        )
     if first and last and first > last:
         raise PartitionError(f"the range ends before it begins: {first} to {last}")
     standings = {standing.partition_key: standing for standing in read_standings(lake, workflow.name)}
@@ -113,7 +129,8 @@ def choose_partitions(
         if missing:
             more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
             raise PartitionNotFoundError(
-                f"nothing of {workflow.name} {', '.join(missing[:_MAX_NAMED])}{more} has landed, so there is nothing to replay: "
+                f"nothing of {workflow.name} {', '.join(missing[:_MAX_NAMED])}{more} has landed, so there is nothing "
+                "to replay: "
                 f"run {workflow.name}.ingest for it, which asks the source"
             )
         return sorted(set(keys))

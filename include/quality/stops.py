@@ -31,18 +31,27 @@ def stops_of(results: Sequence[RuleResult]) -> tuple[str, ...]:
 
 
 def _stop_of(result: RuleResult) -> str | None:
-    """Say why a rule stops the partition, if it does. A rule that could not be run always does, even one that only warns."""
+    """
+    Say why a rule stops the partition, if it does. A rule that could not be run always does, even one
+    that only warns.
+    """
     rule = result.rule
     if result.error is not None and rule.is_own:
         return f"{rule.label}: could not be judged: {result.error} (expectation {rule.position})"
     if result.error is not None:
-        return f"{rule.label}: could not be run ({result.error}): compare the column's type with what expectation {rule.position} asks"
+        return (
+            f"{rule.label}: could not be run ({result.error}): compare the column's type with what expectation "
+            f"{rule.position} asks"
+        )
     if result.is_met or not result.is_judged or rule.severity == "warn":
         return None
     if not rule.is_row_rule:
         return f"{rule.label}: does not hold{_observed(result)}; expectation {rule.position} wants {_wanted(result)}"
     if not len(result.failing):
-        return f"{rule.label}: does not hold for the column as a whole; expectation {rule.position} wants {_wanted(result)}"
+        return (
+            f"{rule.label}: does not hold for the column as a whole; expectation {rule.position} wants "
+            f"{_wanted(result)}"
+        )
     if rule.severity == "stop" or rule.required_share is not None:
         share = 1 - len(result.failing) / max(result.n_judged or 0, 1)
         needed = 1.0 if rule.required_share is None else rule.required_share
@@ -60,13 +69,17 @@ def _observed(result: RuleResult) -> str:
 
 
 def _wanted(result: RuleResult) -> str:
-    text = ", ".join(f"{key}={value!r}" for key, value in result.rule.kwargs.items() if key not in {"column", "column_A", "column_B"})
+    text = ", ".join(
+        f"{key}={value!r}" for key, value in result.rule.kwargs.items() if key not in {"column", "column_A", "column_B"}
+    )
     return (text if len(text) <= 120 else text[:117] + "...") or "it"
 
 
 def notes_of(results: Sequence[RuleResult]) -> tuple[str, ...]:
     """Say which rules judged nothing, a line a rule: neither kept nor broken."""
-    return tuple(f"{result.rule.label}: {result.said}" for result in results if not result.is_judged and result.error is None)
+    return tuple(
+        f"{result.rule.label}: {result.said}" for result in results if not result.is_judged and result.error is None
+    )
 
 
 def failed_label(result: RuleResult) -> str:

@@ -1,4 +1,7 @@
-"""The rules that a suggested suite is made of: each from what was seen, with room around it, and only where enough rows bear it out."""
+"""
+The rules that a suggested suite is made of: each from what was seen, with room around it, and only where enough rows
+bear it out.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ class SeenPartition:
     """
     One partition: its columns, and when its rows came.
 
-    `length` is the time that it spans, `gap` how long before its end the newest row happened, `known_lag` within what time 95 of 100 rows
-    became known.
+    `length` is the time that it spans, `gap` how long before its end the newest row happened, `known_lag` within what
+    time 95 of 100 rows became known.
     """
 
     key: str
@@ -61,17 +64,24 @@ def _table_rules(partitions: Sequence[SeenPartition]) -> Iterator[Expectation]:
     last = partitions[-1]
     seen_on = f"seen on {len(partitions)} partitions, {partitions[0].key} to {last.key}"
     bounds = {"min_value": max(1, min(counts) // 2), "max_value": max(counts) * 2}
-    yield _expectation("expect_table_row_count_to_be_between", bounds, f"half the fewest rows to twice the most; {seen_on}")
+    yield _expectation(
+        "expect_table_row_count_to_be_between", bounds, f"half the fewest rows to twice the most; {seen_on}"
+    )
     columns = {"column_set": sorted(last.columns), "exact_match": False}
     yield _expectation("expect_table_columns_to_match_set", columns, f"the columns of {last.key}")
     if len(partitions) < MIN_PARTITIONS:
         return
     severity = {} if len(partitions) >= SETTLED_PARTITIONS else {"severity": "warn"}
     usual = median(counts)
-    ratios = {"min_ratio": _rounded(min(counts) / usual / 2, up=False), "max_ratio": _rounded(max(counts) / usual * 2, up=True)}
+    ratios = {
+        "min_ratio": _rounded(min(counts) / usual / 2, up=False),
+        "max_ratio": _rounded(max(counts) / usual * 2, up=True),
+    }
     volume = "expect_partition_row_count_to_be_within_history"
     yield _expectation(volume, ratios, f"half the lowest ratio to twice the highest; {seen_on}", **severity)
-    yield _expectation("expect_partition_to_be_fresh", _lateness(partitions), f"twice as late as the latest; {seen_on}", **severity)
+    yield _expectation(
+        "expect_partition_to_be_fresh", _lateness(partitions), f"twice as late as the latest; {seen_on}", **severity
+    )
 
 
 def _lateness(partitions: Sequence[SeenPartition]) -> dict[str, str]:
@@ -108,15 +118,27 @@ def _row_rules(columns: Sequence[ColumnProfile], source: Source) -> Iterator[Exp
 
 
 def _key_rules(columns: Sequence[ColumnProfile], source: Source) -> Iterator[Expectation]:
-    """A key is unique; where each version of a row is published, its version is. Without a key, the columns that could be one."""
+    """
+    A key is unique; where each version of a row is published, its version is. Without a key, the columns that could be
+    one.
+    """
     if source.key:
         names = [*source.key, *([source.known_time] if source.restatements == "all" else [])]
         kind = "expect_compound_columns_to_be_unique" if len(names) > 1 else "expect_column_values_to_be_unique"
         yield _expectation(kind, {"column_list": names} if len(names) > 1 else {"column": names[0]}, "the source's key")
         return
     for column in columns:
-        if column.is_unique and column.n_values >= MIN_VALUES and column.kind in ("text", "integer") and not column.n_missing:
-            yield _of(column, "expect_column_values_to_be_unique", f"never twice, so it could be source.key; {_seen_on(column)}")
+        if (
+            column.is_unique
+            and column.n_values >= MIN_VALUES
+            and column.kind in ("text", "integer")
+            and not column.n_missing
+        ):
+            yield _of(
+                column,
+                "expect_column_values_to_be_unique",
+                f"never twice, so it could be source.key; {_seen_on(column)}",
+            )
 
 
 def _completeness(column: ColumnProfile) -> Iterator[Expectation]:
@@ -140,7 +162,13 @@ def _set_of_texts(column: ColumnProfile) -> Iterator[Expectation]:
         return
     is_settled = min(partitions for _, partitions in found.values()) * 2 >= column.n_partitions >= MIN_PARTITIONS
     severity = {} if is_settled else {"severity": "warn"}
-    yield _of(column, "expect_column_values_to_be_in_set", f"no other text; {_seen_on(column)}", value_set=sorted(found), **severity)
+    yield _of(
+        column,
+        "expect_column_values_to_be_in_set",
+        f"no other text; {_seen_on(column)}",
+        value_set=sorted(found),
+        **severity,
+    )
 
 
 def _form_of_texts(column: ColumnProfile) -> Iterator[Expectation]:

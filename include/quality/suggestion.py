@@ -1,9 +1,10 @@
 """
-Suggest a suite from what has been seen: plain rules with room around them, each with a note of what it was seen on, for a person to review.
+Suggest a suite from what has been seen: plain rules with room around them, each with a note of what it was seen on, for
+a person to review.
 
-A rule is suggested only where enough rows bear it out, and never one that the data it comes from would break. Bounds leave half of what was
-seen as margin on either side; a set of texts is closed only if each is common. Nothing is suggested on distributions: how far a column may
-drift is a decision, not a finding.
+A rule is suggested only where enough rows bear it out, and never one that the data it comes from would break. Bounds
+leave half of what was seen as margin on either side; a set of texts is closed only if each is common. Nothing is
+suggested on distributions: how far a column may drift is a decision, not a finding.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Suggestion:
 
     def write_beside(self, suite: Path) -> Path:
         """
-        Write the suggestion beside a suite, which stays as it is: `expectations.suggested.json` beside `expectations.json`.
+        Write the suggestion beside a suite, which stays as it is: `expectations.suggested.json` beside
+        `expectations.json`.
 
         An older suggestion is replaced. One expectation a line, so that a reviewer can take lines over.
         """
@@ -57,7 +59,13 @@ class Suggestion:
 
     def _origin(self) -> dict[str, Any]:
         first, last = self.partition_keys[0], self.partition_keys[-1]
-        return {"table": self.table, "partitions": len(self.partition_keys), "first": first, "last": last, "rows": self.n_rows}
+        return {
+            "table": self.table,
+            "partitions": len(self.partition_keys),
+            "first": first,
+            "last": last,
+            "rows": self.n_rows,
+        }
 
 
 def suggest_suite(workflow: Workflow, *, lake: Lake, progress: Callable[[str], None] = lambda line: None) -> Suggestion:
@@ -67,8 +75,8 @@ def suggest_suite(workflow: Workflow, *, lake: Lake, progress: Callable[[str], N
     Parameters
     ----------
     workflow : Workflow
-        Its published rows are looked at; if there are none yet, its raw ones. Of a survey no value is taken into the suggestion, but of the
-        columns that its policy keeps as they are.
+        Its published rows are looked at; if there are none yet, its raw ones. Of a survey no value is taken into the
+        suggestion, but of the columns that its policy keeps as they are.
     lake : Lake
         Where they are.
     progress : callable, optional
@@ -90,7 +98,9 @@ def suggest_suite(workflow: Workflow, *, lake: Lake, progress: Callable[[str], N
     partitions = [seen for seen in partitions if seen.n_rows]
     n_rows = sum(seen.n_rows for seen in partitions)
     if n_rows < MIN_VALUES:
-        raise DataError(f"{table} holds {n_rows} rows, too few to suggest rules from ({MIN_VALUES}): ingest more partitions first")
+        raise DataError(
+            f"{table} holds {n_rows} rows, too few to suggest rules from ({MIN_VALUES}): ingest more partitions first"
+        )
     return Suggestion(
         name=workflow.name,
         table=table,
@@ -105,7 +115,10 @@ def _table_of(workflow: Workflow, lake: Lake) -> str:
         table = f"{workflow.name}/{name}"
         if table_exists(lake, table) and list_partitions(lake, table):
             return table
-    raise DataError(f"the lake holds no rows of {workflow.name!r} to learn from: run {workflow.name}.ingest for a few partitions first")
+    raise DataError(
+        f"the lake holds no rows of {workflow.name!r} to learn from: run {workflow.name}.ingest for a few partitions "
+        "first"
+    )
 
 
 def _look_at(workflow: Workflow, key: str, *, lake: Lake, table: str) -> SeenPartition:
@@ -114,7 +127,9 @@ def _look_at(workflow: Workflow, key: str, *, lake: Lake, table: str) -> SeenPar
     if SOURCE_ERROR in rows.column_names:
         rows = rows.filter(pc.is_null(rows[SOURCE_ERROR]))
     roles = {source.event_time, source.known_time}
-    own = rows.drop_columns([name for name in rows.column_names if name in (ADDED_COLUMNS | {SOURCE_NAME, SOURCE_ERROR}) - roles])
+    own = rows.drop_columns(
+        [name for name in rows.column_names if name in (ADDED_COLUMNS | {SOURCE_NAME, SOURCE_ERROR}) - roles]
+    )
     event, known = utc_times(rows, source.event_time), utc_times(rows, source.known_time)
     newest = pc.max(event).as_py() or window.start
     lags = pc.drop_null(pc.subtract(known.cast(pa.int64()), event.cast(pa.int64())))

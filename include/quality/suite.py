@@ -1,8 +1,9 @@
 """
 The expectation suite: Great Expectations' own JSON, read strictly.
 
-What a newcomer gets wrong here would otherwise pass unseen, because Great Expectations calls an empty suite a success and a rule
-without a bound fulfilled. So each rule is checked before a row is read, and a mistake names the file, the rule and the remedy.
+What a newcomer gets wrong here would otherwise pass unseen, because Great Expectations calls an empty suite a success
+and a rule without a bound fulfilled. So each rule is checked before a row is read, and a mistake names the file, the
+rule and the remedy.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class Rule:
 
     @property
     def required_share(self) -> float | None:
-        """Share of rows that must pass, where the suite states one (`mostly`); without it failing rows are only set aside."""
+        """
+        Share of rows that must pass, where the suite states one (`mostly`); without it failing rows are
+        only set aside.
+        """
         mostly = self.kwargs.get("mostly")
         return None if mostly is None else float(mostly)
 
@@ -122,10 +126,13 @@ def load_suite(path: Path) -> Suite:
     if not isinstance(entries, list):
         raise SuiteError(f'{path}: there is no list of \'expectations\': write {{"name": ..., "expectations": [...]}}')
     if not entries:
-        raise SuiteError(f"{path}: the suite is empty, so it would accept anything: add an expectation, a row count at the least")
+        raise SuiteError(
+            f"{path}: the suite is empty, so it would accept anything: add an expectation, a row count at the least"
+        )
     for position, entry in enumerate(entries, start=1):
         _check_shape(path, position=position, entry=entry)
-    from include.quality.expectations import check_expectation  # Great Expectations takes seconds to import: not for a typo above
+    # Great Expectations takes seconds to import: not for a typo above
+    from include.quality.expectations import check_expectation
 
     rules = []
     for position, entry in enumerate(entries, start=1):
@@ -154,15 +161,21 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path}: there is no such expectation suite: create the file, or correct `expectations` in the workflow"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: the expectation suite cannot be read ({type(error).__name__}): save it as readable UTF-8 text") from None
+        raise SuiteError(
+            f"{path}: the expectation suite cannot be read ({type(error).__name__}): save it as readable UTF-8 text"
+        ) from None
     except json.JSONDecodeError as error:
-        raise SuiteError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}): correct the text there") from None
+        raise SuiteError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}): correct the text there"
+        ) from None
     except _RepeatedKeyError as error:
         raise SuiteError(
             f"{path}: the key {error.args[0]!r} is there twice in one object, and one of them would be lost: remove one"
         ) from None
     if not isinstance(content, dict):
-        raise SuiteError(f'{path}: holds a {type(content).__name__}, not an object: write {{"name": ..., "expectations": [...]}}')
+        raise SuiteError(
+            f'{path}: holds a {type(content).__name__}, not an object: write {{"name": ..., "expectations": [...]}}'
+        )
     return content
 
 
@@ -188,9 +201,13 @@ def _check_shape(path: Path, *, position: int, entry: Any) -> None:
     """Checks that need no Great Expectations."""
     where = _where(path, position, entry)
     if not isinstance(entry, dict):
-        raise SuiteError(f'{where}: is a {type(entry).__name__}, not an object: write {{"type": ..., "kwargs": {{...}}}}')
+        raise SuiteError(
+            f'{where}: is a {type(entry).__name__}, not an object: write {{"type": ..., "kwargs": {{...}}}}'
+        )
     if "expectation_type" in entry:
-        raise SuiteError(f"{where}: 'expectation_type' is how Great Expectations before 1.0 wrote it: rename the key to 'type'")
+        raise SuiteError(
+            f"{where}: 'expectation_type' is how Great Expectations before 1.0 wrote it: rename the key to 'type'"
+        )
     if not isinstance(entry.get("type"), str):
         raise SuiteError(f"{where}: has no 'type': name one, for instance \"expect_column_values_to_not_be_null\"")
     for key, default in (("kwargs", None), ("meta", {})):
@@ -203,7 +220,12 @@ def _refuse_vacuous(where: str, *, type_: str, kwargs: Mapping[str, Any]) -> Non
     """Refuse rules that nothing can break, which Great Expectations takes without a word."""
     if any(isinstance(value, dict) and "$PARAMETER" in value for value in kwargs.values()):
         raise SuiteError(f"{where}: holds a $PARAMETER, which no run fills in: write the value itself")
-    if type_.endswith("_to_be_between") and "quantile" not in type_ and kwargs.get("min_value") is None and kwargs.get("max_value") is None:
+    if (
+        type_.endswith("_to_be_between")
+        and "quantile" not in type_
+        and kwargs.get("min_value") is None
+        and kwargs.get("max_value") is None
+    ):
         raise SuiteError(f"{where}: states no bound, so everything passes: give 'min_value', 'max_value' or both")
     if "value_set" in kwargs and not kwargs["value_set"]:
         raise SuiteError(f"{where}: 'value_set' is empty: list the values")
@@ -223,7 +245,10 @@ def _check_pattern(where: str, pattern: Any) -> None:
 
 
 def _severity(where: str, *, entry: Mapping[str, Any], is_row_rule: bool) -> Severity:
-    """What a failure means: the suite's `meta.severity`, else Great Expectations' own `severity`, else by kind of rule."""
+    """
+    What a failure means: the suite's `meta.severity`, else Great Expectations' own `severity`, else by
+    kind of rule.
+    """
     stated = (entry.get("meta") or {}).get("severity")
     if stated is None:
         if entry.get("severity") in ("warning", "info"):
@@ -232,7 +257,10 @@ def _severity(where: str, *, entry: Mapping[str, Any], is_row_rule: bool) -> Sev
     if stated not in SEVERITIES:
         raise SuiteError(f"{where}: meta.severity={stated!r} is unknown: write one of {', '.join(SEVERITIES)}")
     if stated == "quarantine" and not is_row_rule:
-        raise SuiteError(f"{where}: judges the table as a whole, so it has no rows to quarantine: set meta.severity to 'stop' or 'warn'")
+        raise SuiteError(
+            f"{where}: judges the table as a whole, so it has no rows to quarantine: set meta.severity to 'stop' or "
+            "'warn'"
+        )
     return SEVERITIES[SEVERITIES.index(stated)]
 
 
@@ -241,5 +269,7 @@ def _refuse_twins(path: Path, rules: list[Rule]) -> None:
     for rule in rules:
         content = json.dumps([rule.type, rule.kwargs], sort_keys=True)
         if content in seen:
-            raise SuiteError(f"{path}, expectation {rule.position} ({rule.type}): repeats expectation {seen[content]}: remove one")
+            raise SuiteError(
+                f"{path}, expectation {rule.position} ({rule.type}): repeats expectation {seen[content]}: remove one"
+            )
         seen[content] = rule.position

@@ -53,11 +53,12 @@ def validate_partition(
     workflow: Workflow, partition_key: str, *, lake: Lake, raw_version: int, run_id: str, try_id: str = ""
 ) -> ValidationReport:
     """
-    Judge one raw partition by the workflow's suite, and store the verdict: a split to publish, or a line in the ledger that it is stopped.
+    Judge one raw partition by the workflow's suite, and store the verdict: a split to publish, or a line in the ledger
+    that it is stopped.
 
-    Row rules split it; table rules stop it, and so does what would make a split meaningless: an empty partition, a key or time
-    without any value, a rule that could not be run or had nothing to judge, a partition of which no row is left, or too few
-    (`quality.max_quarantined`), a column that is gone or of another type.
+    Row rules split it; table rules stop it, and so does what would make a split meaningless: an empty partition, a key
+    or time without any value, a rule that could not be run or had nothing to judge, a partition of which no row is
+    left, or too few (`quality.max_quarantined`), a column that is gone or of another type.
 
     Parameters
     ----------
@@ -84,7 +85,9 @@ def validate_partition(
 
     """
     try:
-        return store_judgement(judge_partition(workflow, partition_key, lake=lake, raw_version=raw_version), lake=lake, run_id=run_id)
+        return store_judgement(
+            judge_partition(workflow, partition_key, lake=lake, raw_version=raw_version), lake=lake, run_id=run_id
+        )
     except ContractViolationError as error:
         crash_point("validate.before_stop")
         stop = RunRecord(
@@ -117,7 +120,8 @@ def judge_partition(workflow: Workflow, partition_key: str, *, lake: Lake, raw_v
     SuiteError
         If the suite is unusable.
     ContractViolationError
-        If the partition can't be judged at all: it is empty, or a column is missing, without any value, or of another type.
+        If the partition can't be judged at all: it is empty, or a column is missing, without any value, or of another
+        type.
 
     """
     suite = load_suite(workflow.expectations_path)
@@ -191,19 +195,34 @@ def refuse_stopped(judged: Judged, *, page: str = "") -> None:
     try:
         refuse(judged.stops)
     except ContractViolationError as error:
-        raise _refusal(error, judged.raw, judged.split, workflow=judged.workflow, partition_key=judged.partition_key, page=page) from None
+        raise _refusal(
+            error, judged.raw, judged.split, workflow=judged.workflow, partition_key=judged.partition_key, page=page
+        ) from None
 
 
 def _refusal(
-    error: ContractViolationError, raw: pa.Table, split: Split | None, *, workflow: Workflow, partition_key: str, page: str = ""
+    error: ContractViolationError,
+    raw: pa.Table,
+    split: Split | None,
+    *,
+    workflow: Workflow,
+    partition_key: str,
+    page: str = "",
 ) -> ContractViolationError:
-    """The error that names the partition, with what an alert tells of its rows; without a split nothing was judged row by row."""
+    """
+    The error that names the partition, with what an alert tells of its rows; without a split nothing was judged row by
+    row.
+    """
     message = f"{workflow.name} {partition_key} is not published:\n  {error}"
     if split is None:
         return ContractViolationError(message, counts={"rows_in": raw.num_rows})
     refusals = describe_refusals(raw, split.table, workflow.source)
     # None of them is quarantined: nothing of the partition is published.
-    counts = {"rows_in": raw.num_rows, "rows_refused": split.count(QUARANTINED), "rows_duplicate": split.count(DUPLICATE)}
+    counts = {
+        "rows_in": raw.num_rows,
+        "rows_refused": split.count(QUARANTINED),
+        "rows_duplicate": split.count(DUPLICATE),
+    }
     return ContractViolationError(message, counts=counts, reasons=refusals.reasons, samples=refusals.samples, page=page)
 
 
@@ -218,7 +237,8 @@ def _too_many(split: Split, quality: Quality) -> tuple[str, ...]:
     most = sorted(counted, key=lambda reason: (-reason["counts"], reason["values"]))[:_MAX_REASONS]
     shown = "; ".join(f"{reason['values']} ({reason['counts']})" for reason in most)
     return (
-        f"{n_bad} of {n_judged} rows ({n_bad / n_judged:.1%}) break a rule, and at most {limit:.1%} may (quality.max_quarantined): {shown}",
+        f"{n_bad} of {n_judged} rows ({n_bad / n_judged:.1%}) break a rule, and at most {limit:.1%} may "
+        f"(quality.max_quarantined): {shown}",
     )
 
 
@@ -231,5 +251,7 @@ def _count(split: Split, *, rows_in: int) -> dict[str, int]:
     """Count each outcome, and prove that no row was lost or doubled."""
     counts = {outcome: split.count(outcome) for outcome in (PUBLISHED, QUARANTINED, DUPLICATE)}
     if sum(counts.values()) != rows_in or split.table.num_rows != rows_in:
-        raise DataError(f"{rows_in} rows came in, but {counts} went out: nothing is published; report this as a bug of Updraft")
+        raise DataError(
+            f"{rows_in} rows came in, but {counts} went out: nothing is published; report this as a bug of Updraft"
+        )
     return counts

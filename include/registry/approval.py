@@ -30,7 +30,10 @@ class ApprovalRequest:
 
 
 def is_approvable(workflow: Workflow, decision: DecisionRecord, *, lake: Lake) -> bool:
-    """Whether a person may let a version pass: it is held, for nothing that can't be overruled, and its evidence is whole."""
+    """
+    Whether a person may let a version pass: it is held, for nothing that can't be overruled, and its
+    evidence is whole.
+    """
     if decision.verdict != "HOLD":
         return False
     try:
@@ -59,9 +62,10 @@ def ask_for_approval(workflow: Workflow, version: str, *, lake: Lake, card_uri: 
 
     """
     decision, content = _held(workflow, version, lake=lake)
+    champion = decision.champion_version
+    replaced = f"champion {code(champion)}" if champion else "nothing: there is no champion yet"
     lines = [
-        f"The gate can't tell whether version {code(version)} of {code(workflow.name)} should replace "
-        f"{'champion ' + code(decision.champion_version) if decision.champion_version else 'nothing: there is no champion yet'}.",
+        f"The gate can't tell whether version {code(version)} of {code(workflow.name)} should replace {replaced}.",
         "",
         *(f"- {text(reason)[:_MAX_CELL]}" for reason in content["reasons"]),
         "",
@@ -70,12 +74,17 @@ def ask_for_approval(workflow: Workflow, version: str, *, lake: Lake, card_uri: 
         f"Model card: {code(card_uri)}" if card_uri else "",
         f"Evidence: {code(decision.evidence_uri)}, digest {code(decision.evidence_digest)}",
         "",
-        "*Approve* ships it on your word: your name goes into `ledger/decisions`. *Reject*, or no answer in time, leaves the champion.",
+        "*Approve* ships it on your word: your name goes into `ledger/decisions`. *Reject*, or no answer in time, "
+        "leaves the champion.",
     ]
-    return ApprovalRequest(subject=f"Ship version {version} of {workflow.name} although the gate holds it?", body="\n".join(lines))
+    return ApprovalRequest(
+        subject=f"Ship version {version} of {workflow.name} although the gate holds it?", body="\n".join(lines)
+    )
 
 
-def approve_version(workflow: Workflow, version: str, *, lake: Lake, approval: Approval, held_digest: str) -> DecisionRecord:
+def approve_version(
+    workflow: Workflow, version: str, *, lake: Lake, approval: Approval, held_digest: str
+) -> DecisionRecord:
     """
     Record that a person lets a held version pass.
 
@@ -102,7 +111,9 @@ def approve_version(workflow: Workflow, version: str, *, lake: Lake, approval: A
 
     """
     if not approval.user_id:
-        raise EvidenceError(f"nobody is named who approves version {version} of {workflow.name!r}: an approval has a person")
+        raise EvidenceError(
+            f"nobody is named who approves version {version} of {workflow.name!r}: an approval has a person"
+        )
     latest = latest_decision(lake, workflow.name, version)
     if latest is not None and latest.verdict == "PROMOTE":
         earlier = read_evidence(lake, latest).get("approval") or {}
@@ -111,7 +122,8 @@ def approve_version(workflow: Workflow, version: str, *, lake: Lake, approval: A
     decision, content = _held(workflow, version, lake=lake)
     if decision.evidence_digest != held_digest:
         raise EvidenceError(
-            f"version {version} of {workflow.name!r} was judged anew since you were asked: clear the gate task, and look at what is new"
+            f"version {version} of {workflow.name!r} was judged anew since you were asked: clear the gate task, and "
+            "look at what is new"
         )
     approved = approved_content(content, approval, held_digest=held_digest)
     uri, digest = write_evidence(lake, workflow.name, approved)
@@ -133,10 +145,14 @@ def approve_version(workflow: Workflow, version: str, *, lake: Lake, approval: A
 def _held(workflow: Workflow, version: str, *, lake: Lake) -> tuple[DecisionRecord, dict[str, Any]]:
     decision = latest_decision(lake, workflow.name, version)
     if decision is None:
-        raise EvidenceError(f"version {version} of {workflow.name!r} was never judged: run the gate task of {workflow.name}.train")
+        raise EvidenceError(
+            f"version {version} of {workflow.name!r} was never judged: run the gate task of {workflow.name}.train"
+        )
     content = read_evidence(lake, decision)
     if content.get("verdict") != decision.verdict:
-        raise EvidenceError(f"the evidence of version {version} of {workflow.name!r} tells another verdict: judge the version again")
+        raise EvidenceError(
+            f"the evidence of version {version} of {workflow.name!r} tells another verdict: judge the version again"
+        )
     if reason := why_not_approvable(workflow, content):
         raise EvidenceError(f"nobody can approve version {version} of {workflow.name!r}: {reason}")
     return decision, content
@@ -146,7 +162,9 @@ def _check_lines(checks: list[Mapping[str, Any]]) -> Iterator[str]:
     """Failed checks first."""
     told = sorted(checks, key=lambda check: (check["passed"] is not False, check["passed"] is not None))
     words = {True: "passed", False: "**held**", None: "not judged"}
-    rows = [(text(check["name"]), words[check["passed"]], text(check["reason"])[:_MAX_CELL]) for check in told[:_MAX_CHECKS]]
+    rows = [
+        (text(check["name"]), words[check["passed"]], text(check["reason"])[:_MAX_CELL]) for check in told[:_MAX_CHECKS]
+    ]
     yield from table(("check", "", "what was seen"), rows)
     if len(told) > _MAX_CHECKS:
         yield ""

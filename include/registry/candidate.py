@@ -43,7 +43,9 @@ def fetch_candidate(registry: Registry, workflow: Workflow, version: str, *, lak
     require_as_judged(found, lake=lake)
     with version_folder(registry, found) as folder:
         model = load_model(folder, expected_digest=found.model_digest)
-        training, evaluation, decision = (_read_json(folder / f"{name}.json") for name in ("training", "evaluation", "decision"))
+        training, evaluation, decision = (
+            _read_json(folder / f"{name}.json") for name in ("training", "evaluation", "decision")
+        )
         return Candidate(
             found=found,
             model=model,
@@ -58,7 +60,12 @@ def fetch_candidate(registry: Registry, workflow: Workflow, version: str, *, lak
 
 
 def card_of(
-    workflow: Workflow, candidate: Candidate, report: EvaluationReport, *, figures: Mapping[str, bytes], verdict: Verdict | None = None
+    workflow: Workflow,
+    candidate: Candidate,
+    report: EvaluationReport,
+    *,
+    figures: Mapping[str, bytes],
+    verdict: Verdict | None = None,
 ) -> Card:
     """Write the model card; a verdict and figures that are with the version already are told of as well."""
     facts = CardFacts(
@@ -76,12 +83,16 @@ def card_of(
     return write_card(facts)
 
 
-def add_to_version(registry: Registry, found: RegisteredVersion, *, contents: Mapping[str, Any], figures: Mapping[str, bytes]) -> None:
+def add_to_version(
+    registry: Registry, found: RegisteredVersion, *, contents: Mapping[str, Any], figures: Mapping[str, bytes]
+) -> None:
     """Store texts, JSON contents and figures with a version."""
     with tempfile.TemporaryDirectory(prefix="updraft-card-") as name:
         folder = Path(name)
         for file, content in contents.items():
-            text = content if isinstance(content, str) else json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+            text = (
+                content if isinstance(content, str) else json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+            )
             (folder / file).write_text(text, encoding="utf-8")
         if figures:
             (folder / "figures").mkdir()

@@ -33,7 +33,10 @@ _N_FOLLOWED = 3  # columns whose partial dependence is drawn
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSummary:
-    """What passes between tasks of an evaluation: counts and points. The whole report and the card are stored with the version."""
+    """
+    What passes between tasks of an evaluation: counts and points. The whole report and the card are stored with the
+    version.
+    """
 
     version: str
     n_rows: int
@@ -43,7 +46,9 @@ class EvaluationSummary:
     card_uri: str
 
 
-def evaluate_version(workflow: Workflow, snapshot: Snapshot, version: str, *, lake: Lake, registry: Registry) -> EvaluationSummary:
+def evaluate_version(
+    workflow: Workflow, snapshot: Snapshot, version: str, *, lake: Lake, registry: Registry
+) -> EvaluationSummary:
     """
     Measure a version on its test rows, and store report, figures and model card with it.
 
@@ -77,7 +82,9 @@ def evaluate_version(workflow: Workflow, snapshot: Snapshot, version: str, *, la
     add_to_version(registry, candidate.found, contents=contents, figures=figures)
     note_run(registry, candidate.found, candidate.model.manifest.created_by_run)
     points = {name: to_json_number(interval.value) for name, interval in report.metrics.items()}
-    log_metrics(registry, candidate.found, {f"test_{name}": value for name, value in points.items() if value is not None})
+    log_metrics(
+        registry, candidate.found, {f"test_{name}": value for name, value in points.items() if value is not None}
+    )
     return EvaluationSummary(
         version=version,
         n_rows=report.n_rows,
@@ -88,7 +95,9 @@ def evaluate_version(workflow: Workflow, snapshot: Snapshot, version: str, *, la
     )
 
 
-def explain(report: EvaluationReport, workflow: Workflow, model: Model, rows: JudgedRows, y_pred: Any) -> EvaluationReport:
+def explain(
+    report: EvaluationReport, workflow: Workflow, model: Model, rows: JudgedRows, y_pred: Any
+) -> EvaluationReport:
     """Add to a report what the model answers by, and the rows where it is most wrong."""
     scoring = scoring_of(workflow, model.manifest)
     probe = Probe(
@@ -111,14 +120,19 @@ def explain(report: EvaluationReport, workflow: Workflow, model: Model, rows: Ju
     )
 
 
-def _examples(workflow: Workflow, rows: JudgedRows, y_pred: Any, *, columns: list[str], scoring: Scoring) -> tuple[ErrorExample, ...]:
+def _examples(
+    workflow: Workflow, rows: JudgedRows, y_pred: Any, *, columns: list[str], scoring: Scoring
+) -> tuple[ErrorExample, ...]:
     chosen = worst_rows(scoring.task, np.asarray(rows.y_true), y_pred, n=N_EXAMPLES)
     found = rows.table.take(chosen)
     # Of a survey not even the shape of an answer is shown.
     masked = mask_rows(found.select(columns), n=N_EXAMPLES, hidden=columns if workflow.source.kind == "survey" else ())
     ids = found["row_id"].to_pylist()
     mistakes = [_tell_mistake(scoring, rows.y_true[i], y_pred[i]) for i in chosen]
-    return tuple(ErrorExample(row_id=str(i), mistake=m, masked=values) for i, m, values in zip(ids, mistakes, masked, strict=True))
+    return tuple(
+        ErrorExample(row_id=str(i), mistake=m, masked=values)
+        for i, m, values in zip(ids, mistakes, masked, strict=True)
+    )
 
 
 def _tell_mistake(scoring: Scoring, truth: Any, predicted: Any) -> str:

@@ -27,7 +27,10 @@ _MAX_REASONS = 3
 
 
 def gate_digest(workflow: Workflow) -> str:
-    """Digest of all in the declaration that a verdict depends on: the gate (not whom it asks), what is predicted, the metric, the seed."""
+    """
+    Digest of all in the declaration that a verdict depends on: the gate (not whom it asks), what is predicted, the
+    metric, the seed.
+    """
     return digest_json(
         {
             "gate": workflow.gate.model_dump(mode="json", exclude={"approval", "approvers"}),
@@ -87,9 +90,9 @@ def require_evidence(workflow: Workflow, version: str, *, lake: Lake, registry: 
     ModelVersionNotFoundError
         If there is no such version.
     EvidenceError
-        If there is no decision, it is not PROMOTE, a line of the ledger was changed, the evidence is missing, changed or another
-        version's, or gate, code, lock file, rows or seed are not those that were judged (then judge again: what was proven is not what is
-        asked now). The message names what differs.
+        If there is no decision, it is not PROMOTE, a line of the ledger was changed, the evidence is missing, changed
+        or another version's, or gate, code, lock file, rows or seed are not those that were judged (then judge again:
+        what was proven is not what is asked now). The message names what differs.
     TamperedModelError
         If a byte of the stored model is not the one that was judged.
 
@@ -98,13 +101,18 @@ def require_evidence(workflow: Workflow, version: str, *, lake: Lake, registry: 
     require_intact(lake, DECISIONS, workflow.name)
     decision = latest_decision(lake, workflow.name, version)
     if decision is None:
-        raise EvidenceError(f"version {version} of {workflow.name!r} was never judged: run the gate task of {workflow.name}.train")
+        raise EvidenceError(
+            f"version {version} of {workflow.name!r} was never judged: run the gate task of {workflow.name}.train"
+        )
     if decision.verdict != PROMOTE:
         reasons = "; ".join(reasons_of(decision)[:_MAX_REASONS])
-        raise EvidenceError(f"version {version} of {workflow.name!r} was judged {decision.verdict}, and ships nothing: {reasons}")
+        raise EvidenceError(
+            f"version {version} of {workflow.name!r} was judged {decision.verdict}, and ships nothing: {reasons}"
+        )
     if lake.evidence_key is not None and decision.signature is None:
         raise EvidenceError(
-            f"the decision on version {version} of {workflow.name!r} is not signed, though UPDRAFT_EVIDENCE_KEY is set: judge it again"
+            f"the decision on version {version} of {workflow.name!r} is not signed, though UPDRAFT_EVIDENCE_KEY is "
+            "set: judge it again"
         )
     content = read_evidence(lake, decision)
     _check_agrees(workflow, content, decision)
@@ -112,7 +120,8 @@ def require_evidence(workflow: Workflow, version: str, *, lake: Lake, registry: 
         _check_approval(workflow, content, decision, lake=lake)
     if content["gate_digest"] != gate_digest(workflow):
         raise EvidenceError(
-            f"the gate of {workflow.name!r} was changed after version {version} was judged: clear the gate task, so that it is judged by it"
+            f"the gate of {workflow.name!r} was changed after version {version} was judged: clear the gate task, so "
+            "that it is judged by it"
         )
     model = load_version(registry, workflow.name, version, lake=lake)
     _check_unchanged(workflow, content, model.manifest, lake=lake, version=version)
@@ -135,7 +144,10 @@ def _check_approval(workflow: Workflow, content: Mapping[str, Any], decision: De
 
 
 def _check_agrees(workflow: Workflow, content: Mapping[str, Any], decision: DecisionRecord) -> None:
-    """The ledger's line and the evidence must tell the same, and every required check must have passed, or be overruled by a person."""
+    """
+    The ledger's line and the evidence must tell the same, and every required check must have passed, or be overruled by
+    a person.
+    """
     expected = {
         "workflow": decision.workflow,
         "model_version": decision.model_version,
@@ -158,10 +170,19 @@ def provenance() -> dict[str, str]:
     return {"code_digest": code_digest(), "lock_digest": lock_digest()}
 
 
-def _check_unchanged(workflow: Workflow, content: Mapping[str, Any], manifest: ModelManifest, *, lake: Lake, version: str) -> None:
-    """Hash what the verdict was made by and on once more. Evidence from before these digests were taken does not hold them."""
+def _check_unchanged(
+    workflow: Workflow, content: Mapping[str, Any], manifest: ModelManifest, *, lake: Lake, version: str
+) -> None:
+    """
+    Hash what the verdict was made by and on once more. Evidence from before these digests were taken does not hold
+    them.
+    """
     now: dict[str, Any] = {**provenance(), "seed": manifest.random_state}
-    named = {"code_digest": "the code (include/)", "lock_digest": "the lock file (requirements.txt)", "seed": "the model's seed"}
+    named = {
+        "code_digest": "the code (include/)",
+        "lock_digest": "the lock file (requirements.txt)",
+        "seed": "the model's seed",
+    }
     differing = [
         f"{named[name]}: judged with {_short(content[name])}, now {_short(value)}"
         for name, value in now.items()
@@ -173,14 +194,17 @@ def _check_unchanged(workflow: Workflow, content: Mapping[str, Any], manifest: M
     if "snapshot" in content:
         snapshot = Snapshot(**content["snapshot"])
         if manifest.snapshot.get("digest") != snapshot.digest:
-            differing.append(f"the rows: judged on {_short(snapshot.digest)}, trained on {_short(manifest.snapshot.get('digest'))}")
+            differing.append(
+                f"the rows: judged on {_short(snapshot.digest)}, trained on {_short(manifest.snapshot.get('digest'))}"
+            )
         try:
             read_snapshot(workflow, snapshot, lake=lake, part="test")
         except LakeError as error:
             differing.append(f"the rows: {error}")
     if differing:
         raise EvidenceError(
-            f"what version {version} of {workflow.name!r} was judged by is not what is there now: {'; '.join(differing)}. "
+            f"what version {version} of {workflow.name!r} was judged by is not what is there now: "
+            f"{'; '.join(differing)}. "
             "Clear the gate task, so that it is judged again, or train again"
         )
 

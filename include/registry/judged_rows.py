@@ -41,7 +41,8 @@ class JudgedRows:
     """
     The test rows of a snapshot: arrays of n_rows in one order, and the table they come from.
 
-    `classes` are those of several that `y_true` has codes of: the candidate's, then those that the champion alone knows.
+    `classes` are those of several that `y_true` has codes of: the candidate's, then those that the champion alone
+    knows.
     """
 
     table: pa.Table
@@ -84,7 +85,9 @@ def read_judged_rows(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, mode
 def predict_judged(model: Model, rows: JudgedRows) -> FloatArray:
     """Predictions of a model; of several classes, by the codes that the rows are judged by."""
     predicted = model.predict(rows.table)
-    return align_classes(predicted, own=model.manifest.classes, judged=rows.classes) if predicted.ndim == 2 else predicted
+    return (
+        align_classes(predicted, own=model.manifest.classes, judged=rows.classes) if predicted.ndim == 2 else predicted
+    )
 
 
 def require_trained_on(manifest: ModelManifest, snapshot: Snapshot, *, version: str) -> None:
@@ -100,7 +103,8 @@ def require_trained_on(manifest: ModelManifest, snapshot: Snapshot, *, version: 
     own = manifest.snapshot.get("snapshot_id")
     if own != snapshot.snapshot_id:
         raise EvidenceError(
-            f"version {version} of {manifest.workflow!r} was trained on snapshot {own}, not on {snapshot.snapshot_id}: judge it on its own"
+            f"version {version} of {manifest.workflow!r} was trained on snapshot {own}, not on "
+            f"{snapshot.snapshot_id}: judge it on its own"
         )
 
 
@@ -114,7 +118,10 @@ def champion_scores(champion: Model, rows: JudgedRows) -> FloatArray:
 
 
 def seen_in_training(manifest: ModelManifest, rows: JudgedRows) -> npt.NDArray[np.bool_]:
-    """Whether each row's event lies in the window `[train_start, train_end)` that a model was trained on. Shape (n_rows,)."""
+    """
+    Whether each row's event lies in the window `[train_start, train_end)` that a model was trained on.
+    Shape (n_rows,).
+    """
     bounds = (datetime.fromisoformat(str(manifest.trained_rows[name])) for name in ("train_start", "train_end"))
     start, end = (pa.scalar(moment, pa.timestamp("us", tz="UTC")) for moment in bounds)
     event = rows.table["event_time"]
@@ -122,13 +129,16 @@ def seen_in_training(manifest: ModelManifest, rows: JudgedRows) -> npt.NDArray[n
     return np.asarray(seen.to_numpy(), dtype=np.bool_)
 
 
-def metrics_of(y_true: Any, y_pred: FloatArray, *, random_state: int, scoring: Scoring, blocks: Blocks | None = None) -> dict[str, Any]:
+def metrics_of(
+    y_true: Any, y_pred: FloatArray, *, random_state: int, scoring: Scoring, blocks: Blocks | None = None
+) -> dict[str, Any]:
     """All metrics with their intervals, as JSON types; empty where the predictions are not finite."""
     if not np.isfinite(y_pred).all():
         return {}
     table = score_with_intervals(scoring.rows(y_true, y_pred), random_state=random_state, blocks=blocks)
     return {
-        name: {"value": to_json_number(i.value), "low": to_json_number(i.low), "high": to_json_number(i.high)} for name, i in table.items()
+        name: {"value": to_json_number(i.value), "low": to_json_number(i.low), "high": to_json_number(i.high)}
+        for name, i in table.items()
     }
 
 
@@ -136,7 +146,8 @@ def measure_latency_ms(model: Model, golden: Golden) -> float:
     """
     Median time of one request's row, in ms: JSON values coerced and scored, as the endpoint does it, on one thread.
 
-    It is a measurement of this machine at this moment: it stands in the evidence, but is no input of a decision's identity.
+    It is a measurement of this machine at this moment: it stands in the evidence, but is no input of a decision's
+    identity.
     """
     score = compile_scorer(model) or model.predict
     columns, seconds = model.manifest.input_columns, []

@@ -1,8 +1,8 @@
 """
 Judge a version by the gate.
 
-The ledger's line is the commit point of a judgement: evidence and card are written before it. The same version judged again on the
-same inputs gives the decision that is there.
+The ledger's line is the commit point of a judgement: evidence and card are written before it. The same version judged
+again on the same inputs gives the decision that is there.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def judge_version(
     """
     Judge a version by the workflow's gate against the naive baseline and the champion, on the same rows.
 
-    The champion is the promotion ledger's; of a version that was promoted already, the one that it replaced, so that nothing is ever
-    compared with itself.
+    The champion is the promotion ledger's; of a version that was promoted already, the one that it replaced, so that
+    nothing is ever compared with itself.
 
     Returns
     -------
@@ -102,9 +102,12 @@ def judge_version(
     return record
 
 
-def judge_again(workflow: Workflow, decision: DecisionRecord, *, lake: Lake, registry: Registry, decided_by: str) -> DecisionRecord:
+def judge_again(
+    workflow: Workflow, decision: DecisionRecord, *, lake: Lake, registry: Registry, decided_by: str
+) -> DecisionRecord:
     """
-    Judge a version that was let through against another champion than today's: on the rows of that decision, against the present one.
+    Judge a version that was let through against another champion than today's: on the rows of that decision, against
+    the present one.
 
     Returns
     -------
@@ -123,7 +126,8 @@ def judge_again(workflow: Workflow, decision: DecisionRecord, *, lake: Lake, reg
     if again.verdict != "PROMOTE":
         reasons = "; ".join(json.loads(again.reasons))
         raise StalePromotionError(
-            f"version {version} of {name!r} was judged against champion {decision.champion_version}; against {again.champion_version}, "
+            f"version {version} of {name!r} was judged against champion {decision.champion_version}; against "
+            f"{again.champion_version}, "
             f"which is champion now, the verdict is {again.verdict}: {reasons}"
         )
     return again
@@ -141,7 +145,9 @@ def _inputs(workflow: Workflow, snapshot: Snapshot, version: str, *, lake: Lake,
         "training_id": found.training_id,
         "as_of": found.as_of,
         "champion_version": champion_version,
-        "champion_digest": None if champion_version is None else read_version(registry, workflow.name, champion_version).model_digest,
+        "champion_digest": None
+        if champion_version is None
+        else read_version(registry, workflow.name, champion_version).model_digest,
         "snapshot": {**asdict(snapshot), "missing_partitions": list(snapshot.missing_partitions)},
         "gate_digest": gate_digest(workflow),
         "is_backfilled": found.is_backfilled,
@@ -168,7 +174,9 @@ def _inputs_digest(inputs: Mapping[str, Any]) -> str:
     return digest_json({**inputs, "snapshot": snapshot})
 
 
-def _gate_evidence(workflow: Workflow, rows: JudgedRows, *, candidate: Candidate, champion: Model | None) -> GateEvidence:
+def _gate_evidence(
+    workflow: Workflow, rows: JudgedRows, *, candidate: Candidate, champion: Model | None
+) -> GateEvidence:
     return GateEvidence(
         metric=workflow.metric,
         y_true=rows.y_true,
@@ -223,8 +231,13 @@ def _content(
     }
 
 
-def _add_verdict(registry: Registry, workflow: Workflow, *, candidate: Candidate, evidence: GateEvidence, verdict: Verdict) -> None:
-    """Write the verdict, and the card with it, beside the model. This is for readers; what ships is decided by the ledger."""
+def _add_verdict(
+    registry: Registry, workflow: Workflow, *, candidate: Candidate, evidence: GateEvidence, verdict: Verdict
+) -> None:
+    """
+    Write the verdict, and the card with it, beside the model. This is for readers; what ships is decided
+    by the ledger.
+    """
     contents: dict[str, Any] = {"decision.json": verdict.to_dict()}
     figures: dict[str, bytes] = {}
     if candidate.report is not None:

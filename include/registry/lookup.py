@@ -22,7 +22,10 @@ _ALIAS = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredVersion:
-    """One version: where its files are, and the digest that they must have; `is_backfilled`, if it was trained as of a past date."""
+    """
+    One version: where its files are, and the digest that they must have; `is_backfilled`, if it was trained as of a
+    past date.
+    """
 
     workflow: str
     version: str
@@ -61,16 +64,23 @@ def list_versions(registry: Registry, workflow_name: str) -> list[RegisteredVers
     """All versions of a workflow that Updraft registered, the oldest first; none, if it never trained."""
     with store_errors(f"list the versions of model {check_name(workflow_name)!r}"):
         found = registry.client.search_model_versions(f"name = '{workflow_name}'")
-    return sorted((_version_of(v) for v in found if DIGEST_TAG in (v.tags or {})), key=lambda version: int(version.version))
+    return sorted(
+        (_version_of(v) for v in found if DIGEST_TAG in (v.tags or {})), key=lambda version: int(version.version)
+    )
 
 
 @contextmanager
 def version_folder(registry: Registry, found: RegisteredVersion) -> Iterator[Path]:
-    """Give the version's files as a local folder: in place where they are local, else downloaded for the time of the `with`."""
+    """
+    Give the version's files as a local folder: in place where they are local, else downloaded for the time of the
+    `with`.
+    """
     local = local_path(found.uri)
     if local is not None:
         if not local.is_dir():
-            raise TamperedModelError(f"the files of version {found.version} of {found.workflow!r} are gone from {local}: restore them")
+            raise TamperedModelError(
+                f"the files of version {found.version} of {found.workflow!r} are gone from {local}: restore them"
+            )
         yield local
         return
     with tempfile.TemporaryDirectory(prefix="updraft-model-") as folder:
@@ -80,7 +90,9 @@ def version_folder(registry: Registry, found: RegisteredVersion) -> Iterator[Pat
                 path = registry.client.download_artifacts(found.run_id, FILES, folder)
         except ModelVersionNotFoundError:
             # MLflow says so of a store of files that is down as well; the version itself was just found.
-            raise RegistryUnavailableError(f"cannot {action}: the place of its files does not answer, or lacks them: is it up?") from None
+            raise RegistryUnavailableError(
+                f"cannot {action}: the place of its files does not answer, or lacks them: is it up?"
+            ) from None
         yield Path(path)
 
 
@@ -96,7 +108,8 @@ def version_of_alias(registry: Registry, workflow_name: str, alias: str) -> str 
 
 def set_alias(registry: Registry, workflow_name: str, alias: str, version: str | None) -> None:
     """
-    Let an alias name a version, or with None no version. It checks nothing else: see `promotion.set_challenger` and `promotion.promote`.
+    Let an alias name a version, or with None no version. It checks nothing else: see `promotion.set_challenger` and
+    `promotion.promote`.
 
     Raises
     ------
@@ -119,7 +132,9 @@ def set_alias(registry: Registry, workflow_name: str, alias: str, version: str |
 def _version_of(found: Any) -> RegisteredVersion:
     tags = found.tags or {}
     if not all(tags.get(name) for name in (TRAINING_TAG, DIGEST_TAG, AS_OF_TAG)):
-        raise TamperedModelError(f"version {found.version} of {found.name!r} lacks Updraft's tags: register it by a training")
+        raise TamperedModelError(
+            f"version {found.version} of {found.name!r} lacks Updraft's tags: register it by a training"
+        )
     return RegisteredVersion(
         workflow=found.name,
         version=str(found.version),

@@ -1,4 +1,7 @@
-"""The naive forecast that a candidate has to beat: one that asks for no search, and that a person could make with one number in hand."""
+"""
+The naive forecast that a candidate has to beat: one that asks for no search, and that a person could make with one
+number in hand.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,18 @@ def naive_predictions(
     """
     Predict as the naive baselines do: the one of them that is best on the rows fitted on.
 
-    The first asks no column: the share of positives or of each class, or the mean (for mae and pinball, the median and the quantile that
-    these ask for). The column that `gate.naive` names is another: the last value makes it persistence, the value one season ago (a day's,
-    a week's) the seasonal one. Of two classes, and of several with a column of numbers, it is a logistic curve over the column.
+    The first asks no column: the share of positives or of each class, or the mean (for mae and pinball, the median and
+    the quantile that these ask for). The column that `gate.naive` names is another: the last value makes it
+    persistence, the value one season ago (a day's, a week's) the seasonal one. Of two classes, and of several with a
+    column of numbers, it is a logistic curve over the column.
 
     Parameters
     ----------
     workflow : Workflow
         Its task, `gate.naive`, and the metric to choose by.
     fitted, test : Table
-        Rows that the candidate was fitted on, and those to predict. Where the column is missing, the constant's value (of a curve, the
-        column's median) stands in.
+        Rows that the candidate was fitted on, and those to predict. Where the column is missing, the constant's value
+        (of a curve, the column's median) stands in.
     y_fitted : ndarray of shape (n_fitted,)
         Truth of the fitted rows, in the task's form.
     n_classes : int
@@ -83,7 +87,13 @@ def _constant(scoring: Scoring, y: npt.NDArray[Any], *, metric: str, n_classes: 
 
 
 def _by_column(
-    name: str, known: pa.ChunkedArray, asked: pa.ChunkedArray, *, y: npt.NDArray[Any], scoring: Scoring, constant: FloatArray
+    name: str,
+    known: pa.ChunkedArray,
+    asked: pa.ChunkedArray,
+    *,
+    y: npt.NDArray[Any],
+    scoring: Scoring,
+    constant: FloatArray,
 ) -> tuple[FloatArray, ...]:
     """Predictions for the fitted rows and for those to judge on, from one column."""
     is_number = pa.types.is_integer(known.type) or pa.types.is_floating(known.type)
@@ -92,7 +102,8 @@ def _by_column(
     if not is_number:
         raise EvidenceError(f"gate.naive={name!r} holds no numbers but {known.type}: name a column of numbers")
     x_known, x_asked = (
-        np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), dtype=np.float64) for column in (known, asked)
+        np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), dtype=np.float64)
+        for column in (known, asked)
     )
     if scoring.task in ("regression", "forecasting"):
         # The value itself is the forecast; where there is none, the constant.
@@ -100,13 +111,17 @@ def _by_column(
     return _by_curve(x_known, x_asked, y=y, prior=constant)
 
 
-def _by_curve(known: FloatArray, asked: FloatArray, *, y: npt.NDArray[Any], prior: FloatArray) -> tuple[FloatArray, ...]:
+def _by_curve(
+    known: FloatArray, asked: FloatArray, *, y: npt.NDArray[Any], prior: FloatArray
+) -> tuple[FloatArray, ...]:
     """A logistic curve over the numbers, so that the larger one has the higher (or always the lower) score."""
     finite = known[np.isfinite(known)]
     median, spread = (float(np.median(finite)), float(finite.std())) if len(finite) else (0.0, 0.0)
     if not spread or len(np.unique(y)) < 2:
         return tuple(np.broadcast_to(prior, (len(x), *prior.shape)) for x in (known, asked))
-    x_known, x_asked = (((np.where(np.isfinite(x), x, median) - median) / spread).reshape(-1, 1) for x in (known, asked))
+    x_known, x_asked = (
+        ((np.where(np.isfinite(x), x, median) - median) / spread).reshape(-1, 1) for x in (known, asked)
+    )
     curve = LogisticRegression().fit(x_known, y)
     if not prior.shape:
         return tuple(curve.predict_proba(x)[:, 1] for x in (x_known, x_asked))
@@ -118,8 +133,13 @@ def _by_curve(known: FloatArray, asked: FloatArray, *, y: npt.NDArray[Any], prio
     return tuple(found)
 
 
-def _by_shares(known: pa.ChunkedArray, asked: pa.ChunkedArray, *, y: npt.NDArray[Any], prior: FloatArray) -> tuple[FloatArray, ...]:
-    """Shares of the classes among the fitted rows with the same value (the last class, say), drawn a little to the shares of all rows."""
+def _by_shares(
+    known: pa.ChunkedArray, asked: pa.ChunkedArray, *, y: npt.NDArray[Any], prior: FloatArray
+) -> tuple[FloatArray, ...]:
+    """
+    Shares of the classes among the fitted rows with the same value (the last class, say), drawn a little to the shares
+    of all rows.
+    """
     known_values, asked_values = known.to_pylist(), asked.to_pylist()
     counts: dict[Any, FloatArray] = {}
     for value, code in zip(known_values, y, strict=True):

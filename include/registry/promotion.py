@@ -1,8 +1,9 @@
 """
-Promotion: a compare-and-set on the promotion ledger. The ledger is the truth; MLflow's alias and the endpoint follow it.
+Promotion: a compare-and-set on the promotion ledger. The ledger is the truth; MLflow's alias and the endpoint follow
+it.
 
-A decision is good for one promotion, against the champion that it was made against. Whoever is killed before the ledger's commit
-has changed nothing; whoever is killed after it is completed by a re-run, which appends no second line.
+A decision is good for one promotion, against the champion that it was made against. Whoever is killed before the
+ledger's commit has changed nothing; whoever is killed after it is completed by a re-run, which appends no second line.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import Final, Literal
 
 from include.errors import ConcurrentWriteError, RegistryError, StalePromotionError
 from include.lake.crash_points import crash_point
-from include.lake.ledger import CHAMPION, PROMOTIONS, DecisionRecord, PromotionRecord, append_promotion, current_champion, require_intact
+from include.lake.ledger import (
+    CHAMPION,
+    PROMOTIONS,
+    DecisionRecord,
+    PromotionRecord,
+    append_promotion,
+    current_champion,
+    require_intact,
+)
 from include.lake.store import Lake
 from include.registry.backfilled import Override, require_override
 from include.registry.evidence import require_evidence
@@ -93,8 +102,8 @@ def promote(  # noqa: PLR0913 - who, where and why of one record
     EvidenceError, TamperedModelError
         As `require_evidence`; also if a line of `ledger/promotions` was changed, or if nobody approved the override.
     StalePromotionError
-        If the champion is newer or the version backfilled (without `override`), the champion is not the one that the version was judged
-        against, or the decision was spent by an earlier promotion.
+        If the champion is newer or the version backfilled (without `override`), the champion is not the one that the
+        version was judged against, or the decision was spent by an earlier promotion.
 
     """
     require_intact(lake, PROMOTIONS, workflow.name)
@@ -103,11 +112,19 @@ def promote(  # noqa: PLR0913 - who, where and why of one record
         decision = require_evidence(workflow, version, lake=lake, registry=registry)
         if expected_champion is not ANY and expected_champion != version_of(champion):
             raise StalePromotionError(
-                f"the champion of {workflow.name!r} is version {version_of(champion)}, not {expected_champion} as expected: decide anew"
+                f"the champion of {workflow.name!r} is version {version_of(champion)}, not {expected_champion} as "
+                "expected: decide anew"
             )
         override = require_override(decision, champion, override)
         require_current(decision, lake=lake, is_allowed=override is not None)
-        change = _Change(version=version, as_of=decision.as_of, action="promote", target=target, decided_by=decided_by, override=override)
+        change = _Change(
+            version=version,
+            as_of=decision.as_of,
+            action="promote",
+            target=target,
+            decided_by=decided_by,
+            override=override,
+        )
         champion = _commit(lake, workflow.name, change, champion=champion)
     reconcile_alias(workflow.name, lake=lake, registry=registry)
     return champion
@@ -115,7 +132,8 @@ def promote(  # noqa: PLR0913 - who, where and why of one record
 
 def require_current(decision: DecisionRecord, *, lake: Lake, is_allowed: bool = False) -> None:
     """
-    Check that a decision still is about today: made against the present champion, not of a backfilled version, and not spent.
+    Check that a decision still is about today: made against the present champion, not of a backfilled version, and not
+    spent.
 
     With `is_allowed` a backfilled version passes here: `promote` asks for the approval.
 
@@ -133,12 +151,14 @@ def require_current(decision: DecisionRecord, *, lake: Lake, is_allowed: bool = 
     for earlier in promotions_of(lake, name, version):
         if earlier.action == "promote" and earlier.recorded_at >= decision.decided_at:
             raise StalePromotionError(
-                f"version {version} of {name!r} was promoted already (epoch {earlier.epoch}) and replaced since by version {now}: "
+                f"version {version} of {name!r} was promoted already (epoch {earlier.epoch}) and replaced since by "
+                f"version {now}: "
                 "judge it again, or roll back to it"
             )
     if decision.champion_version != now:
         raise StalePromotionError(
-            f"version {version} of {name!r} was judged against champion {decision.champion_version}, but {now} is champion now: "
+            f"version {version} of {name!r} was judged against champion {decision.champion_version}, but {now} is "
+            "champion now: "
             "clear the gate task, so that it is judged against that one"
         )
 
@@ -154,10 +174,11 @@ def roll_back(  # noqa: PLR0913 - who, where and why of one record
     to_version: str | None = None,
 ) -> PromotionRecord:
     """
-    Withdraw the champion `version`: let the one that it replaced, or an earlier champion `to_version`, be champion again.
+    Withdraw the champion `version`: let the one that it replaced, or an earlier champion `to_version`, be champion
+    again.
 
-    It needs no new evidence and may go back in `as_of`, but the model's bytes are verified. A re-run after `version` was withdrawn
-    changes nothing more.
+    It needs no new evidence and may go back in `as_of`, but the model's bytes are verified. A re-run after `version`
+    was withdrawn changes nothing more.
 
     Raises
     ------
@@ -181,7 +202,9 @@ def roll_back(  # noqa: PLR0913 - who, where and why of one record
     else:
         earlier = earlier_champion(lake, workflow.name, version, to_version=to_version)
         load_version(registry, workflow.name, earlier.model_version, lake=lake)
-        change = _Change(version=earlier.model_version, as_of=earlier.as_of, action="roll_back", target=target, decided_by=decided_by)
+        change = _Change(
+            version=earlier.model_version, as_of=earlier.as_of, action="roll_back", target=target, decided_by=decided_by
+        )
         champion = _commit(lake, workflow.name, change, champion=champion)
     reconcile_alias(workflow.name, lake=lake, registry=registry)
     return champion

@@ -1,9 +1,9 @@
 """
 What evidence proves, by its own content: every required check is there and passed, or a person has overruled it.
 
-A person may overrule a HOLD ("it cannot be told"), never a REJECT, and never what no judgement can be made without: usable
-numbers, and a model that is not the champion itself. That a model is older than the champion may be overruled here; promotion
-then asks for one more approval.
+A person may overrule a HOLD ("it cannot be told"), never a REJECT, and never what no judgement can be made without:
+usable numbers, and a model that is not the champion itself. That a model is older than the champion may be overruled
+here; promotion then asks for one more approval.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Approval:
 
 
 def unproven(workflow: Workflow, content: Mapping[str, Any]) -> list[str]:
-    """Name what evidence of a PROMOTE lacks: required checks that are missing or not passed, and failed ones, that nobody has overruled."""
+    """
+    Name what evidence of a PROMOTE lacks: required checks that are missing or not passed, and failed ones, that nobody
+    has overruled.
+    """
     overruled = set((content.get("approval") or {}).get("overruled") or ())
     found = {str(check["name"]): check["passed"] for check in content.get("checks") or ()}
     wrong = {name for name in _required(workflow, content) if found.get(name) is not True}
@@ -50,9 +53,14 @@ def why_not_approvable(workflow: Workflow, content: Mapping[str, Any]) -> str:
         if check["name"] in NEVER_OVERRULED or check["forces"] != HOLD:
             return f"{check['name']!r} can't be overruled: {check['reason']}"
     missing = sorted(_required(workflow, content) - {check["name"] for check in checks})
-    unasked = [check["name"] for check in checks if check["passed"] is None and check["name"] in _required(workflow, content)]
+    unasked = [
+        check["name"] for check in checks if check["passed"] is None and check["name"] in _required(workflow, content)
+    ]
     if missing or unasked or not failed:
-        return f"its evidence is not complete ({', '.join([*missing, *unasked]) or 'no failed check'}): nobody could tell what is approved"
+        return (
+            f"its evidence is not complete ({', '.join([*missing, *unasked]) or 'no failed check'}): nobody could "
+            "tell what is approved"
+        )
     return ""
 
 
@@ -71,7 +79,10 @@ def approved_content(held: Mapping[str, Any], approval: Approval, *, held_digest
 
     """
     overruled = sorted(check["name"] for check in held["checks"] if check["passed"] is False)
-    by = f"approved by {approval.user_name} ({approval.user_id}) on {approval.at:%Y-%m-%d %H:%M} UTC, who overruled what the gate held for"
+    by = (
+        f"approved by {approval.user_name} ({approval.user_id}) on {approval.at:%Y-%m-%d %H:%M} UTC, who overruled "
+        "what the gate held for"
+    )
     return {
         **held,
         "verdict": PROMOTE,

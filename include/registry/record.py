@@ -1,4 +1,7 @@
-"""The record of a version, held against itself: the ledger's chains, the last decision and its evidence, the manifest."""
+"""
+The record of a version, held against itself: the ledger's chains, the last decision and its evidence,
+the manifest.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from include.registry.lookup import RegisteredVersion
 
 def check_record(found: RegisteredVersion, manifest: ModelManifest | None, *, lake: Lake) -> list[str]:
     """
-    What in a version's record contradicts the rest, in sentences that name it; nothing, for a version that was never judged.
+    What in a version's record contradicts the rest, in sentences that name it; nothing, for a version that was never
+    judged.
 
     Parameters
     ----------
@@ -25,7 +29,11 @@ def check_record(found: RegisteredVersion, manifest: ModelManifest | None, *, la
         Where ledger and evidence are.
 
     """
-    faults = [f"the record {table}: {fault}" for table in (DECISIONS, PROMOTIONS) for fault in chain_faults(lake, table, found.workflow)]
+    faults = [
+        f"the record {table}: {fault}"
+        for table in (DECISIONS, PROMOTIONS)
+        for fault in chain_faults(lake, table, found.workflow)
+    ]
     decision = latest_decision(lake, found.workflow, found.version)
     if decision is None:
         return faults
@@ -45,7 +53,10 @@ def check_record(found: RegisteredVersion, manifest: ModelManifest | None, *, la
 
 
 def changed_since(found: RegisteredVersion, *, lake: Lake) -> list[str]:
-    """Which of code and lock file are not those that the version was judged with: why a rebuilt model may be another one."""
+    """
+    Which of code and lock file are not those that the version was judged with: why a rebuilt model may
+    be another one.
+    """
     decision = latest_decision(lake, found.workflow, found.version)
     try:
         content = {} if decision is None else read_evidence(lake, decision)

@@ -1,9 +1,9 @@
 """
 Rebuild a version from its manifest, and compare.
 
-What a version was made of is named by digests: its rows by the snapshot, its declaration (kept in the lake), family, params and seed by the
-manifest. The same rows, fitted in the same way, have to give the same bytes. If they do not, what differs is named: a line of the record,
-the stored files, the seed, the rows, the code, the libraries.
+What a version was made of is named by digests: its rows by the snapshot, its declaration (kept in the lake), family,
+params and seed by the manifest. The same rows, fitted in the same way, have to give the same bytes. If they do not,
+what differs is named: a line of the record, the stored files, the seed, the rows, the code, the libraries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from include.errors import CorruptDataError, LakeError, PartitionNotFoundError, ReproductionError, TableNotFoundError, TamperedModelError
+from include.errors import (
+    CorruptDataError,
+    LakeError,
+    PartitionNotFoundError,
+    ReproductionError,
+    TableNotFoundError,
+    TamperedModelError,
+)
 from include.lake.digests import digest_table
 from include.lake.ledger import RUNS, read_ledger
 from include.lake.partitions import read_partition
@@ -37,7 +44,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """What came of rebuilding a version. `rebuilt_digest` is empty where it went no further than to see that something differs."""
+    """
+    What came of rebuilding a version. `rebuilt_digest` is empty where it went no further than to see that something
+    differs.
+    """
 
     workflow: str
     version: str
@@ -62,7 +72,8 @@ class Reproduction:
         """
         if not self.is_equal:
             raise ReproductionError(
-                f"version {self.version} of {self.workflow!r} is not reproduced: {'; '.join(self.differences)}. Do not promote it before "
+                f"version {self.version} of {self.workflow!r} is not reproduced: {'; '.join(self.differences)}. Do "
+                "not promote it before "
                 "the cause is found: see docs/reproducibility.md"
             )
 
@@ -117,7 +128,10 @@ def reproduce_version(workflow: Workflow, version: str, *, lake: Lake, registry:
 
 
 def choose_version(registry: Registry, workflow_name: str, *, seed: str) -> str | None:
-    """Pick one of a workflow's versions (None, if it has none), the newest only where there is no other. The same seed picks the same."""
+    """
+    Pick one of a workflow's versions (None, if it has none), the newest only where there is no other. The same seed
+    picks the same.
+    """
     versions = [version.version for version in list_versions(registry, workflow_name)]
     older = versions[:-1] or versions
     return random.Random(seed).choice(older) if older else None
@@ -135,8 +149,10 @@ def _declaration(workflow: Workflow, manifest: ModelManifest, *, lake: Lake, fol
     kept = kept_declaration(lake, workflow.name, manifest.workflow_digest, folder=folder)
     if kept is None:
         raise ReproductionError(
-            f"the declaration of {workflow.name!r} has changed (then {manifest.workflow_digest[:12]}…, today {workflow.digest()[:12]}…), "
-            "and the old one is not in the lake (trained before declarations were kept?): check out the code of that time, and run there"
+            f"the declaration of {workflow.name!r} has changed (then {manifest.workflow_digest[:12]}…, today "
+            f"{workflow.digest()[:12]}…), "
+            "and the old one is not in the lake (trained before declarations were kept?): check out the code of that "
+            "time, and run there"
         )
     return kept
 
@@ -145,16 +161,27 @@ def _refit(workflow: Workflow, manifest: ModelManifest, *, lake: Lake, folder: P
     snapshot = Snapshot(**manifest.snapshot)
     try:
         rebuilt = fit_chosen(
-            workflow, snapshot, chosen=chosen_of_manifest(manifest), lake=lake, folder=folder, training_id=manifest.training_id
+            workflow,
+            snapshot,
+            chosen=chosen_of_manifest(manifest),
+            lake=lake,
+            folder=folder,
+            training_id=manifest.training_id,
         )
     except LakeError as error:
-        if not (isinstance(error, TableNotFoundError | PartitionNotFoundError) or isinstance(error.__cause__, FileNotFoundError)):
+        if not (
+            isinstance(error, TableNotFoundError | PartitionNotFoundError)
+            or isinstance(error.__cause__, FileNotFoundError)
+        ):
             raise
         raise ReproductionError(
-            f"the model was trained on version {snapshot.table_version} of {workflow.name}/validated, which is no longer whole in the lake "
-            f"({error}). A retention or a vacuum has removed it: the model can be rebuilt only from a backup of the lake"
+            f"the model was trained on version {snapshot.table_version} of {workflow.name}/validated, which is no "
+            "longer whole in the lake "
+            f"({error}). A retention or a vacuum has removed it: the model can be rebuilt only from a backup of the "
+            "lake"
         ) from error
-    # Of an older software's declaration the digest is another one today, though it is the same declaration: it was verified as it is.
+    # Of an older software's declaration the digest is another one today, though it is the same declaration: it was
+    # verified as it is.
     return replace(rebuilt, workflow_digest=manifest.workflow_digest)
 
 
@@ -210,5 +237,7 @@ def _told(found: RegisteredVersion, differences: list[str], *, rebuilt_digest: s
         rebuilt_digest=rebuilt_digest,
         differences=tuple(differences),
     )
-    _LOG.info("version %s of %s: %s", found.version, found.workflow, "equal" if done.is_equal else "; ".join(differences))
+    _LOG.info(
+        "version %s of %s: %s", found.version, found.workflow, "equal" if done.is_equal else "; ".join(differences)
+    )
     return done

@@ -56,16 +56,24 @@ class VersionPage:
 
 def list_lines(workflow: Workflow, *, lake: Lake, registry: Registry, version: str | None = None) -> list[VersionLine]:
     """Versions of a workflow, the newest first, at most 50; or one of them alone."""
-    decisions = {str(row["model_version"]): row for row in read_ledger(lake, DECISIONS, workflow=workflow.name).to_pylist()}
+    decisions = {
+        str(row["model_version"]): row for row in read_ledger(lake, DECISIONS, workflow=workflow.name).to_pylist()
+    }
     champion = current_champion(lake, workflow.name)
     champion_version = None if champion is None else champion.model_version
-    newest = [found for found in list_versions(registry, workflow.name)[::-1] if version in (None, found.version)][:MAX_VERSIONS]
-    return [_line(found, decisions.get(found.version), is_champion=found.version == champion_version) for found in newest]
+    newest = [found for found in list_versions(registry, workflow.name)[::-1] if version in (None, found.version)][
+        :MAX_VERSIONS
+    ]
+    return [
+        _line(found, decisions.get(found.version), is_champion=found.version == champion_version) for found in newest
+    ]
 
 
 def read_page(found: RegisteredVersion, line: VersionLine, *, registry: Registry) -> VersionPage:
     """Read what stands beside a version's package."""
-    training, evaluation = (json.loads(read_file(registry, found, f"{name}.json") or b"{}") for name in ("training", "evaluation"))
+    training, evaluation = (
+        json.loads(read_file(registry, found, f"{name}.json") or b"{}") for name in ("training", "evaluation")
+    )
     study = read_file(registry, found, "figures/search.png")
     return VersionPage(
         line=line,
@@ -91,7 +99,10 @@ def read_file(registry: Registry, found: RegisteredVersion, name: str) -> bytes 
     if local is not None:
         return (local / name).read_bytes() if (local / name).is_file() else None
     parent = f"{FILES}/{name}".rpartition("/")[0]
-    with tempfile.TemporaryDirectory(prefix="updraft-page-") as folder, store_errors(f"read {name} of version {found.version}"):
+    with (
+        tempfile.TemporaryDirectory(prefix="updraft-page-") as folder,
+        store_errors(f"read {name} of version {found.version}"),
+    ):
         if f"{FILES}/{name}" not in {item.path for item in registry.client.list_artifacts(found.run_id, parent)}:
             return None
         return Path(registry.client.download_artifacts(found.run_id, f"{FILES}/{name}", folder)).read_bytes()

@@ -1,6 +1,6 @@
 """
-Finished stages of trainings, kept by what they were made of: what was done on the same bytes, by the same code, with the same params need
-not be done again.
+Finished stages of trainings, kept by what they were made of: what was done on the same bytes, by the same code, with
+the same params need not be done again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def stage_key(*parts: object) -> str:
 
 
 def find_stage(lake: Lake, workflow_name: str, stage: str, key: str) -> FinishedStage | None:
-    """Return what the first run made of the same inputs, if there was one; a record that can't be read counts as none."""
+    """
+    Return what the first run made of the same inputs, if there was one; a record that can't be read
+    counts as none.
+    """
     try:
         return FinishedStage(**json.loads(get_file(lake, _path(workflow_name, stage, key))))
     except (LakeError, ValueError, TypeError):

@@ -23,7 +23,8 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _CONNECT_SECONDS = 5
 _TRANSIENT = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR", "DEADLINE_EXCEEDED"}
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST"}
-# MLflow reads these when it is imported, which is not before this module is. A value that the environment has already is left alone.
+# MLflow reads these when it is imported, which is not before this module is. A value that the environment has already
+# is left alone.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -98,13 +99,19 @@ def store_errors(action: str) -> Iterator[None]:
         if code in _ABSENT:
             raise ModelVersionNotFoundError(f"cannot {action}: the registry has no such thing ({code})") from None
         if code in _TRANSIENT:
-            raise RegistryUnavailableError(f"cannot {action}: the registry does not answer ({code}): is it up?") from error
+            raise RegistryUnavailableError(
+                f"cannot {action}: the registry does not answer ({code}): is it up?"
+            ) from error
         raise RegistryError(f"cannot {action}: the registry refuses it ({code})") from error
     except (SQLAlchemyError, ConnectionError) as error:
-        raise RegistryUnavailableError(f"cannot {action}: the registry does not answer ({type(error).__name__}): is it up?") from None
+        raise RegistryUnavailableError(
+            f"cannot {action}: the registry does not answer ({type(error).__name__}): is it up?"
+        ) from None
     except OSError as error:
         reason = f"{type(error).__name__}: {error.strerror}"
-        raise RegistryUnavailableError(f"cannot {action}: the place of the model files does not answer ({reason})") from error
+        raise RegistryUnavailableError(
+            f"cannot {action}: the place of the model files does not answer ({reason})"
+        ) from error
 
 
 def check_name(workflow_name: str) -> str:
@@ -118,7 +125,9 @@ def check_name(workflow_name: str) -> str:
 
     """
     if not isinstance(workflow_name, str) or not _MODEL_NAME.fullmatch(workflow_name):
-        raise RegistryError(f"{str(workflow_name)[:60]!r} is no model name: give the workflow's name, like 'flight_delays'")
+        raise RegistryError(
+            f"{str(workflow_name)[:60]!r} is no model name: give the workflow's name, like 'flight_delays'"
+        )
     return workflow_name
 
 
@@ -133,7 +142,9 @@ def check_version(workflow_name: str, version: str) -> str:
 
     """
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise ModelVersionNotFoundError(f"model {workflow_name!r} has no version {str(version)[:60]!r}: versions are numbers, like '3'")
+        raise ModelVersionNotFoundError(
+            f"model {workflow_name!r} has no version {str(version)[:60]!r}: versions are numbers, like '3'"
+        )
     return version
 
 
@@ -156,7 +167,9 @@ def _check_reachable(uri: str) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RegistryUnavailableError(f"the registry's folder {path.parent} cannot be made ({error.strerror})") from None
+            raise RegistryUnavailableError(
+                f"the registry's folder {path.parent} cannot be made ({error.strerror})"
+            ) from None
     elif uri.startswith("http"):
         _ping_server(uri)
     else:
@@ -169,7 +182,9 @@ def _ping_server(uri: str) -> None:
     try:
         requests.get(f"{uri.rstrip('/')}/health", timeout=_CONNECT_SECONDS).raise_for_status()
     except requests.RequestException as error:
-        raise RegistryUnavailableError(f"the MLflow server does not answer ({type(error).__name__}): is it up?") from None
+        raise RegistryUnavailableError(
+            f"the MLflow server does not answer ({type(error).__name__}): is it up?"
+        ) from None
 
 
 def _ping_database(uri: str) -> None:
@@ -179,4 +194,6 @@ def _ping_database(uri: str) -> None:
     try:
         create_engine(uri, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS}).connect().close()
     except SQLAlchemyError as error:
-        raise RegistryUnavailableError(f"the registry's database does not answer ({type(error).__name__}): is it up?") from None
+        raise RegistryUnavailableError(
+            f"the registry's database does not answer ({type(error).__name__}): is it up?"
+        ) from None

@@ -1,8 +1,9 @@
 """
 Model versions: a package of files and what is known of it, under the workflow's name.
 
-A version is a run in the experiment of the workflow's name (params, metrics, and the package's files under `model/`) and, last of all, the
-registered version that points to them. Whoever is killed on the way leaves a run without a version: the next try completes it.
+A version is a run in the experiment of the workflow's name (params, metrics, and the package's files under `model/`)
+and, last of all, the registered version that points to them. Whoever is killed on the way leaves a run without a
+version: the next try completes it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def register_version(  # noqa: PLR0913 - what, and what is told of it
     is_backfilled: bool = False,
 ) -> RegisteredVersion:
     """
-    Register a model package, once per training: a second call returns the first one's version, and completes what was cut short.
+    Register a model package, once per training: a second call returns the first one's version, and completes what was
+    cut short.
 
     With `is_backfilled` the version is marked as trained as of a past date (see `include.registry.backfilled`).
 
@@ -81,7 +83,8 @@ def register_version(  # noqa: PLR0913 - what, and what is told of it
         raise RegistryError(f"training id {training_id[:60]!r} is malformed: use letters, digits and . _ : + = -")
     if (manifest.workflow, manifest.training_id) != (name, training_id):
         raise RegistryError(
-            f"the package is of training {manifest.training_id!r} of {manifest.workflow!r}, not of {training_id!r} of {name!r}: "
+            f"the package is of training {manifest.training_id!r} of {manifest.workflow!r}, not of {training_id!r} of "
+            f"{name!r}: "
             "register it under its own"
         )
     tags = {TRAINING_TAG: training_id, DIGEST_TAG: manifest_digest(manifest), AS_OF_TAG: str(manifest.as_of)}
@@ -96,12 +99,16 @@ def register_version(  # noqa: PLR0913 - what, and what is told of it
         registry.client.log_artifacts(run.info.run_id, str(folder), FILES)
         registry.client.set_terminated(run.info.run_id)
         crash_point("register.before_version")
-        registry.client.create_model_version(name, source=f"{run.info.artifact_uri}/{FILES}", run_id=run.info.run_id, tags=tags)
+        registry.client.create_model_version(
+            name, source=f"{run.info.artifact_uri}/{FILES}", run_id=run.info.run_id, tags=tags
+        )
         crash_point("register.after_version")
         # Of two tries at once, both made a version: both go on with the older one.
         created = version_of_training(registry, name, training_id)
     if created is None:
-        raise RegistryError(f"the version just made for training {training_id!r} of {name!r} is gone: register it again")
+        raise RegistryError(
+            f"the version just made for training {training_id!r} of {name!r} is gone: register it again"
+        )
     return created
 
 
@@ -114,8 +121,8 @@ def load_version(registry: Registry, workflow_name: str, version: str, *, lake: 
     registry, workflow_name, version
         Which one.
     lake : Lake, optional
-        With it, the digest of the gate's last decision on the version must agree as well: the registry's own tag can be written by
-        whoever can write the files, the ledger needs other rights.
+        With it, the digest of the gate's last decision on the version must agree as well: the registry's own tag can be
+        written by whoever can write the files, the ledger needs other rights.
 
     Raises
     ------
@@ -134,7 +141,8 @@ def load_version(registry: Registry, workflow_name: str, version: str, *, lake: 
 
 def require_as_judged(found: RegisteredVersion, *, lake: Lake) -> None:
     """
-    Ask the ledger whether a version is still the one that was judged, before anything of it is loaded; one never judged passes.
+    Ask the ledger whether a version is still the one that was judged, before anything of it is loaded; one never judged
+    passes.
 
     Raises
     ------
@@ -145,7 +153,8 @@ def require_as_judged(found: RegisteredVersion, *, lake: Lake) -> None:
     decision = latest_decision(lake, found.workflow, found.version)
     if decision is not None and decision.model_digest != found.model_digest:
         raise TamperedModelError(
-            f"version {found.version} of {found.workflow!r} is registered with digest {found.model_digest[:12]}…, but was judged as "
+            f"version {found.version} of {found.workflow!r} is registered with digest {found.model_digest[:12]}…, but "
+            "was judged as "
             f"{decision.model_digest[:12]}…: its record was changed"
         )
 
@@ -161,9 +170,15 @@ def add_files(registry: Registry, workflow_name: str, version: str, folder: Path
 
     """
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    refused = [str(name) for name in names if str(name) not in LATER_FILES and (len(name.parts) == 1 or name.parts[0] not in LATER_FOLDERS)]
+    refused = [
+        str(name)
+        for name in names
+        if str(name) not in LATER_FILES and (len(name.parts) == 1 or name.parts[0] not in LATER_FOLDERS)
+    ]
     if refused:
-        raise RegistryError(f"{', '.join(refused[:5])} cannot be added: known are {', '.join(sorted(LATER_FILES))} and figures/")
+        raise RegistryError(
+            f"{', '.join(refused[:5])} cannot be added: known are {', '.join(sorted(LATER_FILES))} and figures/"
+        )
     found = read_version(registry, workflow_name, version)
     with store_errors(f"add files to version {version} of model {workflow_name!r}"):
         registry.client.log_artifacts(found.run_id, str(folder), FILES)
@@ -188,7 +203,9 @@ def _ensure_run(registry: Registry, name: str, tags: Mapping[str, str]) -> Any:
     # By the digest as well: another fit of the same training must not mix its files with these.
     same = " and ".join(f"tags.`{tag}` = '{tags[tag]}'" for tag in (TRAINING_TAG, DIGEST_TAG))
     runs = client.search_runs([experiment.experiment_id], same, max_results=1)
-    return runs[0] if runs else client.create_run(experiment.experiment_id, run_name=tags[TRAINING_TAG], tags=dict(tags))
+    return (
+        runs[0] if runs else client.create_run(experiment.experiment_id, run_name=tags[TRAINING_TAG], tags=dict(tags))
+    )
 
 
 def _create_if_absent(create: Callable[[], object]) -> None:

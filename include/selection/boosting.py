@@ -52,7 +52,9 @@ class LightGBM(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         self.patience = patience
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, evaluation: tuple[Any, Any] | None = None, deadline: float | None = None) -> LightGBM:
+    def fit(
+        self, X: Any, y: Any, *, evaluation: tuple[Any, Any] | None = None, deadline: float | None = None
+    ) -> LightGBM:
         """
         Fit; with evaluation rows, keep the rounds up to the best.
 
@@ -70,7 +72,9 @@ class LightGBM(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         """
         import lightgbm
 
-        data = lightgbm.Dataset(self._read(X), y, categorical_feature=list(self.categorical), free_raw_data=True, params=dict(_FIXED))
+        data = lightgbm.Dataset(
+            self._read(X), y, categorical_feature=list(self.categorical), free_raw_data=True, params=dict(_FIXED)
+        )
         callbacks: list[Any] = []
         held = []
         if evaluation is not None:
@@ -81,7 +85,9 @@ class LightGBM(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
         params = {**self._objective(), **(self.params or {}), **_FIXED, "seed": self.random_state}
         booster = lightgbm.train(params, data, self.n_rounds, valid_sets=held, callbacks=callbacks)
         self.n_iter_ = int(booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration())
-        self.model_text_ = booster.model_to_string(num_iteration=self.n_iter_, importance_type="gain").split("\nparameters:")[0] + "\n"
+        self.model_text_ = (
+            booster.model_to_string(num_iteration=self.n_iter_, importance_type="gain").split("\nparameters:")[0] + "\n"
+        )
         self.classes_ = np.arange(self.n_classes)
         self._booster = lightgbm.Booster(model_str=self.model_text_)
         return self
@@ -108,7 +114,9 @@ class LightGBM(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     def _objective(self) -> dict[str, Any]:
         if not self.n_classes:
             return {"objective": "regression"}
-        return {"objective": "binary"} if self.n_classes == 2 else {"objective": "multiclass", "num_class": self.n_classes}
+        return (
+            {"objective": "binary"} if self.n_classes == 2 else {"objective": "multiclass", "num_class": self.n_classes}
+        )
 
     @staticmethod
     def _read(X: Any) -> Any:

@@ -14,12 +14,15 @@ from include.selection.problem import FloatArray, Problem
 _STEPS = 30
 
 
-def greedy_weights(problem: Problem, y_true: npt.NDArray[Any], predictions: Sequence[FloatArray], *, max_members: int = 8) -> FloatArray:
+def greedy_weights(
+    problem: Problem, y_true: npt.NDArray[Any], predictions: Sequence[FloatArray], *, max_members: int = 8
+) -> FloatArray:
     """
     Weights of an average of predictions that has the least loss on `y_true`.
 
-    Members are added one at a time, with repeats, as long as the loss falls (R. Caruana et al., 2004: Ensemble selection from libraries of
-    models). The first is the best single one, so the average is never worse than it on these rows.
+    Members are added one at a time, with repeats, as long as the loss falls (R. Caruana et al., 2004: Ensemble
+    selection from libraries of models). The first is the best single one, so the average is never worse than it on
+    these rows.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """
-The families of models, the portfolio of strong starting configurations, and the space around each that the search refines.
+The families of models, the portfolio of strong starting configurations, and the space around each that the search
+refines.
 
 Every trial is one `Pipeline(prepare, model)`; sizes are bounded, so that a package stays below some tens of megabytes.
 """
@@ -65,7 +66,13 @@ NAIVE = Configuration(family="naive")
 
 
 def _boosting(**params: Any) -> Configuration:
-    defaults = {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.8, "lambda_l2": 1.0}
+    defaults = {
+        "learning_rate": 0.05,
+        "num_leaves": 31,
+        "min_data_in_leaf": 20,
+        "feature_fraction": 0.8,
+        "lambda_l2": 1.0,
+    }
     sampling = {"bagging_fraction": 0.8, "bagging_freq": 1, "extra_trees": False}
     return Configuration(family="boosting", params={**defaults, **sampling, **params})
 
@@ -87,7 +94,13 @@ PORTFOLIO: tuple[Configuration, ...] = (
     Configuration(family="linear", params={"C": 0.03}),
     Configuration(
         family="hist_boosting",
-        params={"learning_rate": 0.06, "max_iter": 150, "max_leaf_nodes": 15, "min_samples_leaf": 30, "l2_regularization": 1.0},
+        params={
+            "learning_rate": 0.06,
+            "max_iter": 150,
+            "max_leaf_nodes": 15,
+            "min_samples_leaf": 30,
+            "l2_regularization": 1.0,
+        },
     ),
     _boosting(num_leaves=3, learning_rate=0.12, min_data_in_leaf=20),
     Configuration(family="svm", params={"C": 1.0}),
@@ -108,7 +121,10 @@ def suits(family: str, *, n_rows: int, n_scaled: int) -> bool:
 
 
 def suggest(trial: Any, families: Collection[str], *, has_log: bool = False) -> Configuration:
-    """Configuration that an Optuna trial asks for. Every family has its own names, so that each keeps its own history."""
+    """
+    Configuration that an Optuna trial asks for. Every family has its own names, so that each keeps its
+    own history.
+    """
     family = trial.suggest_categorical("family", [family for family in REFINED if family in families])
     params = _SPACES[family](trial)
     if has_log and trial.suggest_categorical(f"{family}_target", ["plain", "log"]) == "log":
@@ -143,12 +159,24 @@ def _linear_space(trial: Any) -> dict[str, Any]:
 
 
 def _svm_space(trial: Any) -> dict[str, Any]:
-    return {"C": trial.suggest_float("svm_C", 0.3, 100.0, log=True), "gamma": trial.suggest_float("svm_gamma", 0.2, 3.0, log=True)}
+    return {
+        "C": trial.suggest_float("svm_C", 0.3, 100.0, log=True),
+        "gamma": trial.suggest_float("svm_gamma", 0.2, 3.0, log=True),
+    }
 
 
 _SEARCHED: dict[str, tuple[str, ...]] = {
     "boosting": (
-        *("learning_rate", "num_leaves", "min_data_in_leaf", "feature_fraction", "bagging_fraction", "lambda_l2", "extra_trees", "view"),
+        *(
+            "learning_rate",
+            "num_leaves",
+            "min_data_in_leaf",
+            "feature_fraction",
+            "bagging_fraction",
+            "lambda_l2",
+            "extra_trees",
+            "view",
+        ),
     ),
     "extra_trees": ("min_samples_leaf", "max_features"),
     "linear": ("C",),
@@ -194,7 +222,11 @@ def _build_boosting(params: dict[str, Any], problem: Problem, categorical: tuple
     elif problem.metric == "pinball":
         params |= {"objective": "quantile", "alpha": problem.quantile}
     return LightGBM(
-        n_classes=problem.n_classes, params=params, n_rounds=n_rounds, categorical=categorical, random_state=problem.random_state
+        n_classes=problem.n_classes,
+        params=params,
+        n_rounds=n_rounds,
+        categorical=categorical,
+        random_state=problem.random_state,
     )
 
 
@@ -210,7 +242,9 @@ def _build_hist(params: dict[str, Any], problem: Problem, categorical: tuple[int
 def _build_trees(classifier: type, regressor: type) -> Any:
     def build(params: dict[str, Any], problem: Problem, categorical: tuple[int, ...]) -> Any:
         kind = classifier if problem.is_classification else regressor
-        return kind(random_state=problem.random_state, max_leaf_nodes=params.pop("max_leaf_nodes", MAX_LEAVES), **params)
+        return kind(
+            random_state=problem.random_state, max_leaf_nodes=params.pop("max_leaf_nodes", MAX_LEAVES), **params
+        )
 
     return build
 

@@ -14,8 +14,8 @@ class LogTarget(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """
     Fit an estimator to log(1 + y), and answer in units of y.
 
-    The mean of the answers on the rows fitted on is brought to the mean of y: the exponential of a mean logarithm is a median, which for
-    skewed numbers lies below their mean (N. Duan, 1983: Smearing estimate).
+    The mean of the answers on the rows fitted on is brought to the mean of y: the exponential of a mean logarithm is a
+    median, which for skewed numbers lies below their mean (N. Duan, 1983: Smearing estimate).
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """
-In which order configurations are tried: those that served last time, the portfolio, then what Bayesian optimisation suggests.
+In which order configurations are tried: those that served last time, the portfolio, then what Bayesian optimisation
+suggests.
 
-A trial's number says which worker runs it (`number % n_workers`) and what it tries, so that workers need not talk to each other: the
-first numbers are fixed, and a later one follows from the finished trials that its worker knows.
+A trial's number says which worker runs it (`number % n_workers`) and what it tries, so that workers need not talk to
+each other: the first numbers are fixed, and a later one follows from the finished trials that its worker knows.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Plan:
     """
     What to try on a problem.
 
-    `n_scaled` is the number of columns after scaling and one-hot encoding; `warm` are configurations that did well last time, best first.
-    With `boosting_last` the portfolio's other families come first: where there are many classes, boosting takes most of a small budget.
+    `n_scaled` is the number of columns after scaling and one-hot encoding; `warm` are configurations that did well last
+    time, best first. With `boosting_last` the portfolio's other families come first: where there are many classes,
+    boosting takes most of a small budget.
     """
 
     problem: Problem
@@ -70,7 +72,10 @@ class Plan:
             number += n_workers
 
     def configuration(self, number: int, tried: Sequence[Tried], *, families: Collection[str]) -> Configuration:
-        """What a number tries, given what its worker knows by then; past the fixed ones of these families, at least one."""
+        """
+        What a number tries, given what its worker knows by then; past the fixed ones of these families,
+        at least one.
+        """
         fixed = self.fixed
         return fixed[number] if number < len(fixed) else _suggest(self.problem, families, tried, number=number)
 

@@ -7,7 +7,7 @@ From a feature frame to numbers, in the way that a family of models needs them. 
 | means | median, and a mark | their mean target, learned across folds | score, components | forests, boosting |
 | scaled | spread to unit deviation, outliers cut | a column each, rare ones together | a column a word | linear |
 | dense | the same, | but never sparse | | neighbours, SVM |
-"""
+"""  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _N_COMPONENTS = 30
 
 class Clip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """
-    Cut each column at what the rows fitted on hold, but for their outermost: a linear model then never runs off along one number.
+    Cut each column at what the rows fitted on hold, but for their outermost: a linear model then never runs off along
+    one number.
 
     Parameters
     ----------
@@ -81,9 +82,17 @@ def build_view(view: View, problem: Problem, *, cardinality: dict[str, int], n_r
     categories = [c.name for c in problem.columns if c.kind == "category"]
     coded = [name for name in categories if view == "codes" and cardinality.get(name, 0) <= MAX_CODES]
     others = [name for name in categories if name not in coded]
-    blocks: list[tuple[str, Any, Any]]  # a block of text names one column, not a list: its texts come as a column of their own
-    blocks = [("numbers", _numbers(view), numbers), ("codes", _codes(), coded), ("categories", _categories(view, problem, n_rows), others)]
-    blocks += [(f"text_{i}", _text(view, problem), c.name) for i, c in enumerate(c for c in problem.columns if c.kind == "text")]
+    # a block of text names one column, not a list: its texts come as a column of their own
+    blocks: list[tuple[str, Any, Any]]
+    blocks = [
+        ("numbers", _numbers(view), numbers),
+        ("codes", _codes(), coded),
+        ("categories", _categories(view, problem, n_rows), others),
+    ]
+    blocks += [
+        (f"text_{i}", _text(view, problem), c.name)
+        for i, c in enumerate(c for c in problem.columns if c.kind == "text")
+    ]
     return ColumnTransformer([block for block in blocks if block[2]], sparse_threshold=0.3 if view == "scaled" else 0.0)
 
 
@@ -110,14 +119,20 @@ def _categories(view: View, problem: Problem, n_rows: int) -> Any:
     if view in ("scaled", "dense"):
         return OneHotEncoder(min_frequency=max(2, min(20, n_rows // 1000)), handle_unknown="infrequent_if_exist")
     kind = "continuous" if not problem.is_classification else "binary" if problem.n_classes == 2 else "multiclass"
-    folds = (StratifiedKFold if problem.is_classification else KFold)(5, shuffle=True, random_state=problem.random_state)
+    folds = (StratifiedKFold if problem.is_classification else KFold)(
+        5, shuffle=True, random_state=problem.random_state
+    )
     return TargetEncoder(target_type=kind, smooth="auto", cv=folds)
 
 
 def _text(view: View, problem: Problem) -> Any:
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=3, max_features=20_000, sublinear_tf=True, strip_accents="unicode")
+    words = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=3, max_features=20_000, sublinear_tf=True, strip_accents="unicode"
+    )
     if view in ("scaled", "dense"):
         return words
     score = TextScore(is_classification=problem.is_classification, random_state=problem.random_state)
-    components = Pipeline([("words", words), ("components", TruncatedSVD(_N_COMPONENTS, random_state=problem.random_state))])
+    components = Pipeline(
+        [("words", words), ("components", TruncatedSVD(_N_COMPONENTS, random_state=problem.random_state))]
+    )
     return FeatureUnion([("score", score), ("components", components)])

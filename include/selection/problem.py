@@ -21,8 +21,9 @@ class Problem:
     """
     A task on columns.
 
-    `n_classes` is 0 where numbers are predicted; `has_log` says that they are amounts, whose logarithm is worth a trial. Predictions are of
-    shape (n_rows,) for numbers and for two classes (probability of the second), else (n_rows, n_classes).
+    `n_classes` is 0 where numbers are predicted; `has_log` says that they are amounts, whose logarithm is worth a
+    trial. Predictions are of shape (n_rows,) for numbers and for two classes (probability of the second), else (n_rows,
+    n_classes).
     """
 
     task: Task
@@ -39,7 +40,10 @@ class Problem:
         return self.n_classes > 0
 
     def loss(self, y_true: npt.NDArray[Any], predicted: FloatArray) -> float:
-        """Badness by the metric: lower is better, whatever the metric's direction; infinite where it has no finite value."""
+        """
+        Badness by the metric: lower is better, whatever the metric's direction; infinite where it has no
+        finite value.
+        """
         if self.metric in _QUICK:
             value = _QUICK[self.metric](y_true, predicted)
         else:
@@ -53,7 +57,8 @@ def _log_loss(y: npt.NDArray[Any], p: FloatArray) -> float:
     return float(-np.mean(np.log(np.clip(chosen, _EPS, 1 - _EPS))))
 
 
-# The losses that a search and an ensemble take by the hundred, without the checks and the sorting of `evaluation.metrics`.
+# The losses that a search and an ensemble take by the hundred, without the checks and the sorting of
+# `evaluation.metrics`.
 _EPS = float(np.finfo(np.float64).eps)
 _QUICK: dict[str, Callable[[npt.NDArray[Any], FloatArray], float]] = {
     "log_loss": _log_loss,

@@ -42,7 +42,10 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a search found. `bounds` are those of the numbers seen: no prediction leaves them by more than a tenth of their range."""
+    """
+    What a search found. `bounds` are those of the numbers seen: no prediction leaves them by more than a tenth of their
+    range.
+    """
 
     problem: Problem
     classes: tuple[Any, ...]
@@ -58,7 +61,8 @@ class Found:
         total: Any = 0.0
         for member in self.members:
             found = [
-                _bounded(predict_with(pipeline, frame, n_classes=self.problem.n_classes), self.bounds) for pipeline in member.pipelines
+                _bounded(predict_with(pipeline, frame, n_classes=self.problem.n_classes), self.bounds)
+                for pipeline in member.pipelines
             ]
             total = total + member.weight * np.mean(found, axis=0)
         return np.stack([1 - total, total], axis=1) if self.problem.n_classes == 2 else total
@@ -67,7 +71,10 @@ class Found:
         """One line: what was tried and chosen."""
         chosen = ", ".join(f"{m.weight:.2f} {m.outcome.configuration.family}" for m in self.members)
         n_whole, best = sum(o.predictions is not None for o in self.outcomes), min(self.outcomes, key=lambda o: o.loss)
-        tried = f"{len(self.outcomes)} trials ({n_whole} on all of {self.n_folds} folds) in {self.cpu_seconds:.1f} CPU seconds"
+        tried = (
+            f"{len(self.outcomes)} trials ({n_whole} on all of {self.n_folds} folds) in {self.cpu_seconds:.1f} "
+            "CPU seconds"
+        )
         return f"{tried}; best alone: {best.configuration.family}, loss {best.loss:.4f}; chosen: {chosen}"
 
 
@@ -100,7 +107,8 @@ def search(  # noqa: PLR0913 - a notebook's call: each argument is its own
     families : collection of str
         Which to try.
     max_trials : int, optional
-        Bound on the configurations beside the baseline: with a budget that does not end first, the same call finds the same model.
+        Bound on the configurations beside the baseline: with a budget that does not end first, the same call finds the
+        same model.
 
     """
     started = time.process_time()
@@ -118,10 +126,18 @@ def search(  # noqa: PLR0913 - a notebook's call: each argument is its own
     bounds = None if classes else (float(codes.min()), float(codes.max()))
     with threadpool_limits(1):
         data, worker = _start(
-            problem, frame, codes, families=families, started=started, budget_seconds=budget_seconds, max_trials=max_trials
+            problem,
+            frame,
+            codes,
+            families=families,
+            started=started,
+            budget_seconds=budget_seconds,
+            max_trials=max_trials,
         )
         outcomes = tuple(worker.run().values())
-        members = _members(data, outcomes, bounds, seconds_left=lambda: budget_seconds - (time.process_time() - started))
+        members = _members(
+            data, outcomes, bounds, seconds_left=lambda: budget_seconds - (time.process_time() - started)
+        )
     return Found(
         problem=problem,
         classes=classes,
@@ -161,7 +177,10 @@ def _start(  # noqa: PLR0913 - what `search` was asked
 
 
 def _trials_worth_folds(n_rows: int) -> float:
-    """Five folds pay when at least so many boosting trials fit into the budget: the fewer rows, the more a single split would mislead."""
+    """
+    Five folds pay when at least so many boosting trials fit into the budget: the fewer rows, the more a single split
+    would mislead.
+    """
     return float(0.8 + 5.2 * np.clip((n_rows - _SMALL) / (_LARGE - _SMALL), 0, 1))
 
 
@@ -172,7 +191,9 @@ def _refit_seconds(outcomes: Collection[Outcome]) -> float:
 def _members(data: SearchData, outcomes: Collection[Outcome], bounds: Any, *, seconds_left: Any) -> tuple[Member, ...]:
     pool = sorted((o for o in outcomes if o.predictions is not None), key=lambda o: o.loss)[:_MAX_POOL]
     held = data.held_out
-    weights = greedy_weights(data.problem, data.y[held], [_bounded(o.predictions, bounds) for o in pool if o.predictions is not None])
+    weights = greedy_weights(
+        data.problem, data.y[held], [_bounded(o.predictions, bounds) for o in pool if o.predictions is not None]
+    )
     members = []
     for weight, outcome in sorted(zip(weights, pool, strict=True), key=lambda pair: -pair[0]):
         pipelines = outcome.models

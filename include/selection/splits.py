@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
 
 from include.errors import DataError
 from include.selection.problem import Problem
@@ -40,7 +47,9 @@ def grouped_folds(problem: Problem, y: npt.NDArray[Any], groups: Sequence[Any], 
     """
     codes = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)[1]
     if codes.max(initial=-1) + 1 < n_folds:
-        raise DataError(f"{codes.max(initial=-1) + 1} groups for {n_folds} folds: declare fewer folds, or a column with more groups")
+        raise DataError(
+            f"{codes.max(initial=-1) + 1} groups for {n_folds} folds: declare fewer folds, or a column with more groups"
+        )
     if problem.is_classification:
         kind = StratifiedGroupKFold(n_folds, shuffle=True, random_state=problem.random_state)
         return list(kind.split(y, y, groups=codes))

@@ -15,8 +15,9 @@ class CalibratedSVM(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unt
     """
     SVM with a radial kernel, for small tables.
 
-    Its decision values become probabilities by a logistic model over them, fitted on a fifth of the rows that a first machine did not see
-    (J. Platt, 1999); then the machine itself is fitted on all rows. Numbers are predicted in units of their deviation.
+    Its decision values become probabilities by a logistic model over them, fitted on a fifth of the rows that a first
+    machine did not see (J. Platt, 1999); then the machine itself is fitted on all rows. Numbers are predicted in units
+    of their deviation.
 
     Parameters
     ----------

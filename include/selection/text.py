@@ -16,8 +16,8 @@ class TextScore(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     """
     Score of a linear model over words and pairs of words.
 
-    The rows that it is fitted on get the scores of models that did not see them (five folds), as in stacking (D. H. Wolpert, 1992):
-    otherwise the model behind would trust a score that knows the answer.
+    The rows that it is fitted on get the scores of models that did not see them (five folds), as in stacking (D. H.
+    Wolpert, 1992): otherwise the model behind would trust a score that knows the answer.
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ class TextScore(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         return np.array([f"score_{i}" for i in range(self.n_scores_)], dtype=object)
 
     def _model(self) -> Pipeline:
-        words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, max_features=30_000, sublinear_tf=True, strip_accents="unicode")
+        words = TfidfVectorizer(
+            ngram_range=(1, 2), min_df=2, max_features=30_000, sublinear_tf=True, strip_accents="unicode"
+        )
         model = LogisticRegression(C=4.0, max_iter=200) if self.is_classification else Ridge(alpha=1.0)
         return Pipeline([("words", words), ("model", model)])
 

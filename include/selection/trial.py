@@ -19,7 +19,8 @@ from include.selection.preparation import View, build_view, code_positions
 from include.selection.problem import FloatArray, Problem
 from include.selection.splits import Fold
 
-_HOPELESS = 0.55  # share of the best trial's gain over the baseline, on the first fold, below which the other folds are not fitted
+# share of the best trial's gain over the baseline, on the first fold, below which the other folds are not fitted
+_HOPELESS = 0.55
 
 
 @dataclass(kw_only=True)
@@ -58,7 +59,10 @@ class SearchData:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a trial. `predictions` are for `SearchData.held_out`; None where it was given up on the first fold, or failed."""
+    """
+    What came of a trial. `predictions` are for `SearchData.held_out`; None where it was given up on the first fold, or
+    failed.
+    """
 
     configuration: Configuration
     loss: float
@@ -74,7 +78,9 @@ class Outcome:
     size_mb: float | None = None
 
 
-def run_trial(data: SearchData, configuration: Configuration, *, bar: float | None = None, deadline: float | None = None) -> Outcome:
+def run_trial(
+    data: SearchData, configuration: Configuration, *, bar: float | None = None, deadline: float | None = None
+) -> Outcome:
     """
     Fit and judge a configuration.
 
@@ -129,17 +135,24 @@ def _measure(data: SearchData, configuration: Configuration, model: Pipeline) ->
     started = time.perf_counter()
     predict_with(model.named_steps["model"], row, n_classes=data.problem.n_classes)
     latency_ms = 1000 * (time.perf_counter() - started)
-    return round(latency_ms, 4), round(len(pickle.dumps(model.named_steps["model"], protocol=5)) / 1e6, 4)  # never loaded, only counted
+    # never loaded, only counted
+    return round(latency_ms, 4), round(len(pickle.dumps(model.named_steps["model"], protocol=5)) / 1e6, 4)
 
 
 def bar_for(naive: Outcome, best: Outcome) -> float:
-    """Loss on the first fold above which a trial is hopeless: it gains little of what the best one gains over the baseline."""
+    """
+    Loss on the first fold above which a trial is hopeless: it gains little of what the best one gains over the
+    baseline.
+    """
     gained = naive.first_loss - best.first_loss
     return naive.first_loss - _HOPELESS * gained if gained > 0 else float("inf")
 
 
 def rounds_for_all(n_rounds: int | None, *, n_train: int, n_all: int) -> int | None:
-    """Boosting rounds for a fit on all rows: as many as the folds found best, and more as there are more rows (at most by half)."""
+    """
+    Boosting rounds for a fit on all rows: as many as the folds found best, and more as there are more rows (at most by
+    half).
+    """
     return None if n_rounds is None else max(1, round(n_rounds * min(1.5, n_all / max(n_train, 1))))
 
 
@@ -152,13 +165,17 @@ def fit_whole(problem: Problem, X: pd.DataFrame, y: npt.NDArray[Any], configurat
     return Pipeline([("prepare", prepare), ("model", _fit(estimator, X_prepared, y))])
 
 
-def _fit_fold(data: SearchData, configuration: Configuration, fold: int, *, deadline: float | None) -> tuple[Pipeline, FloatArray]:
+def _fit_fold(
+    data: SearchData, configuration: Configuration, fold: int, *, deadline: float | None
+) -> tuple[Pipeline, FloatArray]:
     train, held = data.folds[fold]
     prepare, X_train, X_held = data.prepared(configuration.view, fold)
     estimator = build_estimator(configuration, data.problem, categorical=code_positions(prepare))
     extra = {"evaluation": (X_held, data.y[held]), "deadline": deadline} if configuration.family == "boosting" else {}
     _fit(estimator, X_train, data.y[train], **extra)
-    return Pipeline([("prepare", prepare), ("model", estimator)]), predict_with(estimator, X_held, n_classes=data.problem.n_classes)
+    return Pipeline([("prepare", prepare), ("model", estimator)]), predict_with(
+        estimator, X_held, n_classes=data.problem.n_classes
+    )
 
 
 def _fit(estimator: Any, X: Any, y: Any, **extra: Any) -> Any:

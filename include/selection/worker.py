@@ -115,7 +115,8 @@ class Worker:
         # With a bound on trials nothing may depend on how far the others are: the same trials on any machine.
         others = self.others() if self.max_trials is None else ()
         own = [
-            Tried(number=n, configuration=o.configuration, loss=o.loss if np.isfinite(o.loss) else None) for n, o in self.outcomes.items()
+            Tried(number=n, configuration=o.configuration, loss=o.loss if np.isfinite(o.loss) else None)
+            for n, o in self.outcomes.items()
         ]
         known = [*own, *(t for t in others if t.number not in self.outcomes)]
         return self.plan.configuration(number, known, families=families)
@@ -124,8 +125,10 @@ class Worker:
         started = time.process_time()
         try:
             return run_trial(self.data, configuration, bar=self._bar(), deadline=started + max(self._left(), 0.5))
-        except Exception as raised:  # one bad configuration must not end the search: its error stands on the leaderboard
-            text = str(raised) if isinstance(raised, UpdraftError) else "see the task's log"  # others' errors may quote rows
+        # one bad configuration must not end the search: its error stands on the leaderboard
+        except Exception as raised:
+            # others' errors may quote rows
+            text = str(raised) if isinstance(raised, UpdraftError) else "see the task's log"
             _LOG.warning("a trial of %s failed", configuration.family, exc_info=True)
             return Outcome(
                 configuration=configuration,
@@ -150,7 +153,10 @@ class Worker:
         return self.budget.left()
 
     def _expected(self, family: str) -> float:
-        """CPU seconds that a trial may take: as the family's earlier ones, or as other families' times what is usual."""
+        """
+        CPU seconds that a trial may take: as the family's earlier ones, or as other families' times what
+        is usual.
+        """
         done = [o for o in self.outcomes.values() if o.configuration != NAIVE]
         same = [o.first_seconds for o in done if o.configuration.family == family]
         if not same:
@@ -167,6 +173,19 @@ class Worker:
 def tell(number: int, outcome: Outcome, *, metric: str, budget_left: float) -> None:
     """One line in the log."""
     value = outcome.loss if metric in LOWER_IS_BETTER else -outcome.loss
-    said = f"{metric} {value:.4f}" if np.isfinite(value) else f"failed ({outcome.error})" if outcome.error else "given up early"
+    said = (
+        f"{metric} {value:.4f}"
+        if np.isfinite(value)
+        else f"failed ({outcome.error})"
+        if outcome.error
+        else "given up early"
+    )
     family = outcome.configuration.family
-    _LOG.info("trial %d: %s, %s, %.2f CPU-seconds; %.1f s of the budget left", number, family, said, outcome.cpu_seconds, budget_left)
+    _LOG.info(
+        "trial %d: %s, %s, %.2f CPU-seconds; %.1f s of the budget left",
+        number,
+        family,
+        said,
+        outcome.cpu_seconds,
+        budget_left,
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# One row is too little work for threads to share: with more than one, a prediction on a busy machine takes 40 times as long.
-# Read by OpenMP when numpy and scikit-learn are loaded, hence before every other import.
+# One row is too little work for threads to share: with more than one, a prediction on a busy machine takes 40 times as
+# long. Read by OpenMP when numpy and scikit-learn are loaded, hence before every other import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8642)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=os.environ.get("UPDRAFT_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("UPDRAFT_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     try:
         from include.serving.server import find_workflow, serve
 

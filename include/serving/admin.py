@@ -40,7 +40,10 @@ class Admin:
         return self._status()
 
     async def canary(self, request: Request) -> Answer:
-        """`POST /admin/canary {"version", "share", "requests", "seconds", "max_distance"}`: the staged version answers a share."""
+        """
+        `POST /admin/canary {"version", "share", "requests", "seconds", "max_distance"}`: the staged version answers a
+        share.
+        """
         content = await self._content(request)
         started = await self._slots.start_canary(_version_of(content), _terms_of(content))
         return json_answer({"canary": started.describe()})
@@ -67,7 +70,9 @@ class Admin:
         try:
             n_rows = await asyncio.to_thread(self._endpoint.log.collect)
         except Exception as error:
-            message = f"the lake does not take the predictions ({type(error).__name__}): they stay in the spool, try again"
+            message = (
+                f"the lake does not take the predictions ({type(error).__name__}): they stay in the spool, try again"
+            )
             raise RefusedRequestError(message, status=503, headers=(RETRY_LATER,)) from error
         return json_answer({"rows": n_rows})
 
@@ -116,9 +121,14 @@ def _terms_of(content: Any) -> CanaryTerms:
     for name, bound in bounds.items():
         value = content.get(name)
         if type(value) not in (int, float) or not 0 < value <= bound:
-            raise RequestError(f"{name} is no number above 0 and up to {bound:g}: send {', '.join(bounds)} with the version")
+            raise RequestError(
+                f"{name} is no number above 0 and up to {bound:g}: send {', '.join(bounds)} with the version"
+            )
     return CanaryTerms(
-        share=content["share"], requests=int(content["requests"]), seconds=content["seconds"], max_distance=content["max_distance"]
+        share=content["share"],
+        requests=int(content["requests"]),
+        seconds=content["seconds"],
+        max_distance=content["max_distance"],
     )
 
 

@@ -90,7 +90,11 @@ def accept_request_id(value: bytes | None) -> str:
 async def send_answer(send: Send, answer: Answer, *, request_id: str, is_last: bool = True) -> None:
     """Send status, headers and body."""
     # What an answer says of its own content type wins.
-    fixed = _FIXED_HEADERS if not answer.headers else [header for header in _FIXED_HEADERS if header[0] not in dict(answer.headers)]
+    fixed = (
+        _FIXED_HEADERS
+        if not answer.headers
+        else [header for header in _FIXED_HEADERS if header[0] not in dict(answer.headers)]
+    )
     headers = [
         *fixed,
         (b"content-length", b"%d" % len(answer.body)),

@@ -72,13 +72,18 @@ class EndpointApp:
             return error_answer(str(error), status=error.status, headers=headers, is_v2=is_v2)
         except SpoolFullError as error:
             logger.error("a prediction was not answered: %s", error)
-            message = "the prediction cannot be logged, and unlogged ones are not answered: the endpoint's log names the folder"
+            message = (
+                "the prediction cannot be logged, and unlogged ones are not answered: the endpoint's log names "
+                "the folder"
+            )
             return error_answer(message, status=503, headers=(RETRY_LATER,), is_v2=is_v2)
         except ClientGoneError:
             raise
         except Exception:
             logger.exception("request %s failed", request.request_id)
-            return error_answer(f"the request failed: the endpoint's log tells why, under {request.request_id}", status=500, is_v2=is_v2)
+            return error_answer(
+                f"the request failed: the endpoint's log tells why, under {request.request_id}", status=500, is_v2=is_v2
+            )
 
     def _handler(self, path: str, method: str, request: Request) -> Handler:
         methods = self._routes.get(path)
@@ -112,7 +117,11 @@ class EndpointApp:
 def _routes_of(endpoint: Endpoint) -> tuple[Routes, Routes]:
     admin = Admin(endpoint)
     model = f"/v2/models/{endpoint.name}"
-    of_model: Routes = {"": {"GET": endpoint.model_metadata}, "ready": {"GET": endpoint.model_ready}, "infer": {"POST": endpoint.infer}}
+    of_model: Routes = {
+        "": {"GET": endpoint.model_metadata},
+        "ready": {"GET": endpoint.model_ready},
+        "infer": {"POST": endpoint.infer},
+    }
     routes: Routes = {
         "/invocations": {"POST": endpoint.invocations},
         "/ping": {"GET": endpoint.ping},

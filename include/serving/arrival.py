@@ -16,7 +16,10 @@ class ClientGoneError(Exception):
 
 
 class Arrival:
-    """Reads bodies. The bounds hold with and without a content-length: a client's word is only good for refusing early."""
+    """
+    Reads bodies. The bounds hold with and without a content-length: a client's word is only good for
+    refusing early.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -47,7 +50,9 @@ class Arrival:
     def _check_headers(self, headers: Mapping[bytes, bytes]) -> None:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity":
-            raise RefusedRequestError("compressed bodies are not accepted: send it without Content-Encoding", status=415, headers=CLOSE)
+            raise RefusedRequestError(
+                "compressed bodies are not accepted: send it without Content-Encoding", status=415, headers=CLOSE
+            )
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._limits.body_bytes:
             raise self._too_large()

@@ -1,4 +1,7 @@
-"""A canary: the staged version answers a share of the requests, and is watched. The endpoint itself ends it; who asked only looks on."""
+"""
+A canary: the staged version answers a share of the requests, and is watched. The endpoint itself ends it; who asked
+only looks on.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class Canary:
         self._started = clock()
         self._due = 0.0
         self._lock = threading.Lock()  # scores come from threads
-        self._scores: dict[str, deque[float]] = {"candidate": deque(maxlen=_KEPT_SCORES), "champion": deque(maxlen=_KEPT_SCORES)}
+        self._scores: dict[str, deque[float]] = {
+            "candidate": deque(maxlen=_KEPT_SCORES),
+            "champion": deque(maxlen=_KEPT_SCORES),
+        }
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="canary")
         self._n_working = 0
         self._state: State = "running"
@@ -167,7 +173,8 @@ class Canary:
         distance = self._distance()
         if distance is not None and distance > self.terms.max_distance:
             self._fail(
-                f"its scores are distributed otherwise than the champion's on the same traffic: distance {distance:.2f}, "
+                "its scores are distributed otherwise than the champion's on the same traffic: distance "
+                f"{distance:.2f}, "
                 f"{self.terms.max_distance:g} is allowed"
             )
 

@@ -1,9 +1,10 @@
 """
 `python -m include.serving.container`: one model package behind SageMaker's contract, in a container of its own.
 
-SageMaker unpacks the bundle into `/opt/ml/model`, starts the image with the word `serve`, asks `GET /ping` on port 8080 until it says 200,
-and sends `POST /invocations` there. The package is verified against the digest that the deployment gave (`UPDRAFT_MODEL_DIGEST`) before
-a byte of it is loaded. There is no lake here: predictions are not logged by Updraft, and nothing can be switched from outside.
+SageMaker unpacks the bundle into `/opt/ml/model`, starts the image with the word `serve`, asks `GET /ping` on port 8080
+until it says 200, and sends `POST /invocations` there. The package is verified against the digest that the deployment
+gave (`UPDRAFT_MODEL_DIGEST`) before a byte of it is loaded. There is no lake here: predictions are not logged by
+Updraft, and nothing can be switched from outside.
 
 | variable | meaning | default |
 |---|---|---|
@@ -41,8 +42,12 @@ _VERSION = re.compile(r"[0-9]{1,18}")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 0 after an orderly end, 2 if it could not start."""
-    parser = argparse.ArgumentParser(prog="python -m include.serving.container", description="Serve one verified model package.")
-    parser.add_argument("command", nargs="?", choices=["serve"], default="serve", help="what SageMaker starts the image with")
+    parser = argparse.ArgumentParser(
+        prog="python -m include.serving.container", description="Serve one verified model package."
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=["serve"], default="serve", help="what SageMaker starts the image with"
+    )
     parser.add_argument("--host", default="0.0.0.0", help="in a container every address is the container's own")
     parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or PORT))
     options = parser.parse_args(arguments)
@@ -101,7 +106,10 @@ def build_container_app(environ: Mapping[str, str], *, limits: Any) -> Any:
 
 
 class NoPredictionLog:
-    """Where a prediction log would be: SageMaker's own data capture keeps requests and answers, if it is switched on."""
+    """
+    Where a prediction log would be: SageMaker's own data capture keeps requests and answers, if it is
+    switched on.
+    """
 
     n_collected = 0
     n_waiting = 0
@@ -125,7 +133,8 @@ def _required(environ: Mapping[str, str], name: str, pattern: re.Pattern[str]) -
     value = environ.get(name, "")
     if not pattern.fullmatch(value):
         raise SettingsError(
-            f"{name}={value[:80]!r} is no {name.rpartition('_')[2].lower()}: the deployment sets it, see docs/deployment.md"
+            f"{name}={value[:80]!r} is no {name.rpartition('_')[2].lower()}: the deployment sets it, see "
+            "docs/deployment.md"
         )
     return value
 

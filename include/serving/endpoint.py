@@ -96,7 +96,9 @@ class Endpoint:
     def require_token(self, request: Request) -> None:
         """Refuse a request without the admin token: 403 if none is configured, 401 if it is missing or wrong."""
         if self._token is None:
-            raise RefusedRequestError("no admin token is configured: set UPDRAFT_ENDPOINT_TOKEN and restart the endpoint", status=403)
+            raise RefusedRequestError(
+                "no admin token is configured: set UPDRAFT_ENDPOINT_TOKEN and restart the endpoint", status=403
+            )
         given = request.headers.get(b"authorization", b"")
         if not hmac.compare_digest(given, b"Bearer " + self._token.encode()):
             message = "this route needs the header 'Authorization: Bearer <UPDRAFT_ENDPOINT_TOKEN>'"
@@ -130,7 +132,11 @@ class Endpoint:
         body = await self.arrival.read_body(request.receive, request.headers)
 
         def parse() -> Records:
-            return json_records(body, self.limits) if content_type == JSON else csv_records(body, model.columns, self.limits)
+            return (
+                json_records(body, self.limits)
+                if content_type == JSON
+                else csv_records(body, model.columns, self.limits)
+            )
 
         def compose(model: ServedModel, scores: list[float]) -> Answer:
             predictions = [{"label": model.label(score), "score": score} for score in scores]
@@ -230,10 +236,13 @@ class Endpoint:
         try:
             rows, scores = await canary.ask(lambda: self._score(candidate, work))
         except Exception as error:
-            # Whatever the new version does with a request, the champion answers it; if it can, the fault was the new version's.
+            # Whatever the new version does with a request, the champion answers it; if it can, the fault was the new
+            # version's.
             answer = await self._run(work, model, request_id=request.request_id, is_logged=True, canary=canary)
             if not isinstance(error, TimeoutError):
-                logger.warning("the canary %s failed a request that the champion answers", candidate.version, exc_info=error)
+                logger.warning(
+                    "the canary %s failed a request that the champion answers", candidate.version, exc_info=error
+                )
                 what = str(error) if isinstance(error, RequestError) else type(error).__name__
                 canary.fail(f"it can't answer a request that the champion answers: {what}")
             return answer
@@ -241,8 +250,13 @@ class Endpoint:
         self._write_down(candidate, rows, scores, request_id=request.request_id)
         return work.compose(candidate, scores)
 
-    async def _run(self, work: _Work, model: ServedModel, *, request_id: str, is_logged: bool, canary: Canary | None = None) -> Answer:
-        """Do small work here and now, larger work in a thread, so that one large request does not delay many small ones."""
+    async def _run(
+        self, work: _Work, model: ServedModel, *, request_id: str, is_logged: bool, canary: Canary | None = None
+    ) -> Answer:
+        """
+        Do small work here and now, larger work in a thread, so that one large request does not delay
+        many small ones.
+        """
 
         def answer(records: Records, is_small: bool) -> Answer:
             scores = self._predict(model, records, request_id=request_id, is_small=is_small, is_logged=is_logged)
@@ -264,7 +278,9 @@ class Endpoint:
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         if self.n_in_flight >= self.limits.in_flight:
             raise RefusedRequestError(
-                f"{self.limits.in_flight} requests are in flight: try again in a second", status=429, headers=(RETRY_SOON,)
+                f"{self.limits.in_flight} requests are in flight: try again in a second",
+                status=429,
+                headers=(RETRY_SOON,),
             )
         self.n_in_flight += 1
         try:
@@ -272,7 +288,9 @@ class Endpoint:
         finally:
             self.n_in_flight -= 1
 
-    def _predict(self, model: ServedModel, records: Records, *, request_id: str, is_small: bool, is_logged: bool) -> list[float]:
+    def _predict(
+        self, model: ServedModel, records: Records, *, request_id: str, is_small: bool, is_logged: bool
+    ) -> list[float]:
         rows = coerce_rows(records, model.columns)
         scores = model.score(rows, is_small=is_small)
         if is_logged:

@@ -38,7 +38,9 @@ def infer_records(body: bytes, limits: Limits) -> tuple[str | None, list[Mapping
     """
     content = parse_json(body, limits)
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list) or not content["inputs"]:
-        raise RequestError("the body holds no tensors: send {'inputs': [{name, shape, datatype, data}, ...]}, one tensor a column")
+        raise RequestError(
+            "the body holds no tensors: send {'inputs': [{name, shape, datatype, data}, ...]}, one tensor a column"
+        )
     request_id = content.get("id")
     if request_id is not None and not (isinstance(request_id, str) and _ID.fullmatch(request_id)):
         raise RequestError("the request's id is not plain: use up to 64 letters, digits, '.', '_' or '-'")
@@ -87,9 +89,15 @@ def _describe_column(column: InputColumn) -> dict[str, Any]:
 def _check_outputs(outputs: Any) -> None:
     if outputs is None:
         return
-    names = [output.get("name") if isinstance(output, dict) else None for output in outputs] if isinstance(outputs, list) else [None]
+    names = (
+        [output.get("name") if isinstance(output, dict) else None for output in outputs]
+        if isinstance(outputs, list)
+        else [None]
+    )
     if not set(map(str, names)) <= {"label", "score"}:
-        raise RequestError("the request asks for an output that the model does not have: ask for label and score, or for none")
+        raise RequestError(
+            "the request asks for an output that the model does not have: ask for label and score, or for none"
+        )
 
 
 def _read_tensor(tensor: Any, i: int, limits: Limits) -> tuple[str, list[Any]]:
@@ -106,10 +114,14 @@ def _read_tensor(tensor: Any, i: int, limits: Limits) -> tuple[str, list[Any]]:
     if data and all(isinstance(value, list) and len(value) == 1 for value in data):
         data = [value[0] for value in data]
     if len(data) != shape[0]:
-        raise RequestError(f"tensor {name!r} holds {len(data)} values, its shape says {shape[0]}: make them agree", status=422)
+        raise RequestError(
+            f"tensor {name!r} holds {len(data)} values, its shape says {shape[0]}: make them agree", status=422
+        )
     allowed = (*_TYPES[datatype], type(None))  # null is a missing value
     if any(type(value) not in allowed for value in data):
-        raise RequestError(f"tensor {name!r} holds a value that is no {datatype}: correct the value or the datatype", status=422)
+        raise RequestError(
+            f"tensor {name!r} holds a value that is no {datatype}: correct the value or the datatype", status=422
+        )
     return name, data
 
 

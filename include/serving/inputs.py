@@ -49,17 +49,23 @@ def json_records(body: bytes, limits: Limits) -> list[Mapping[str, Any]]:
         keys = [key for key in RECORD_KEYS if isinstance(content.get(key), list)]
         content = content[keys[0]] if len(keys) == 1 else [content]
     if not isinstance(content, list):
-        raise RequestError(f"the body is a JSON {_kind(content)}: send an object, a list of objects, or {{'instances': [...]}}", status=422)
+        raise RequestError(
+            f"the body is a JSON {_kind(content)}: send an object, a list of objects, or {{'instances': [...]}}",
+            status=422,
+        )
     check_number_of_rows(len(content), limits)
     for i, record in enumerate(content):
         if not isinstance(record, dict):
-            raise RequestError(f"row {i} is a {_kind(record)}: send an object that maps column names to values", status=422)
+            raise RequestError(
+                f"row {i} is a {_kind(record)}: send an object that maps column names to values", status=422
+            )
     return content
 
 
 def csv_records(body: bytes, columns: Sequence[InputColumn], limits: Limits) -> list[Mapping[str, Any]]:
     """
-    Read CSV with a header. Cells stay text, an empty one is None: `coerce_rows` turns them into what the model's columns are.
+    Read CSV with a header. Cells stay text, an empty one is None: `coerce_rows` turns them into what the model's
+    columns are.
 
     Raises
     ------
@@ -93,7 +99,8 @@ def coerce_rows(records: Sequence[Mapping[str, Any]], columns: Sequence[InputCol
     Raises
     ------
     RequestError
-        If a value does not fit its column, or a record names none of the columns; of several records, the message says which.
+        If a value does not fit its column, or a record names none of the columns; of several records, the message says
+        which.
 
     """
     if len(records) == 1:
@@ -122,12 +129,16 @@ def _check_header(header: list[str], columns: Sequence[InputColumn]) -> None:
         raise RequestError("the CSV header names a column twice: name each column once")
     names = [column.name for column in columns]
     if not set(names) & set(header):
-        raise RequestError(f"the first CSV line names none of the model's columns: start with a header of {', '.join(names[:12])}")
+        raise RequestError(
+            f"the first CSV line names none of the model's columns: start with a header of {', '.join(names[:12])}"
+        )
 
 
 def _csv_record(header: list[str], cells: list[str], *, line: int) -> dict[str, str | None]:
     if len(cells) != len(header):
-        raise RequestError(f"CSV line {line} has {len(cells)} cells, the header {len(header)}: quote cells that hold commas")
+        raise RequestError(
+            f"CSV line {line} has {len(cells)} cells, the header {len(header)}: quote cells that hold commas"
+        )
     return {name: cell if cell else None for name, cell in zip(header, cells, strict=True)}
 
 
@@ -147,5 +158,13 @@ def _without_values(error: orjson.JSONDecodeError) -> str:
 
 
 def _kind(value: Any) -> str:
-    names = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}
+    names = {
+        type(None): "null",
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "text",
+        list: "list",
+        dict: "object",
+    }
     return names.get(type(value), type(value).__name__)

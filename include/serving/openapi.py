@@ -1,4 +1,7 @@
-"""The endpoint's own description: an OpenAPI document made from the columns of the model that serves, and a page that shows it."""
+"""
+The endpoint's own description: an OpenAPI document made from the columns of the model that serves, and a page that
+shows it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ _SCHEMA_OF: dict[str, dict[str, Any]] = {
 _EXAMPLE_OF: dict[str, Any] = {"number": 1, "text": "text", "boolean": True, "timestamp": "2026-11-23T09:30:00Z"}
 _ERROR = {
     "type": "object",
-    "properties": {"error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}}},
+    "properties": {
+        "error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}}
+    },
 }
 
 
@@ -36,7 +41,10 @@ def describe_api(name: str, model: ServedModel) -> dict[str, Any]:
     """
     record = {"type": "object", "properties": {column.name: _schema(column) for column in model.columns}}
     example = {column.name: _EXAMPLE_OF[column.type] for column in model.columns}
-    label = {"type": ["boolean", "null"], "description": "whether the score counts as positive; null where a number is predicted"}
+    label = {
+        "type": ["boolean", "null"],
+        "description": "whether the score counts as positive; null where a number is predicted",
+    }
     prediction = {"type": "object", "properties": {"label": label, "score": {"type": "number"}}}
     answer = {
         "type": "object",
@@ -47,7 +55,10 @@ def describe_api(name: str, model: ServedModel) -> dict[str, Any]:
             "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
         },
     }
-    several = {"type": "object", "properties": {"instances": {"type": "array", "items": {"$ref": "#/components/schemas/Record"}}}}
+    several = {
+        "type": "object",
+        "properties": {"instances": {"type": "array", "items": {"$ref": "#/components/schemas/Record"}}},
+    }
     record_or_many = {"oneOf": [{"$ref": "#/components/schemas/Record"}, several]}
     refused = {"description": "refused, with the reason", "content": _json({"$ref": "#/components/schemas/Error"})}
     return {
@@ -63,21 +74,40 @@ def describe_api(name: str, model: ServedModel) -> dict[str, Any]:
                     "summary": "Predict: one record, or several",
                     "requestBody": {
                         "required": True,
-                        "content": {**_json(record_or_many, example=example), "text/csv": {"schema": {"type": "string"}}},
+                        "content": {
+                            **_json(record_or_many, example=example),
+                            "text/csv": {"schema": {"type": "string"}},
+                        },
                     },
                     "responses": {
-                        "200": {"description": "predictions", "content": _json({"$ref": "#/components/schemas/Answer"})},
+                        "200": {
+                            "description": "predictions",
+                            "content": _json({"$ref": "#/components/schemas/Answer"}),
+                        },
                         **{status: refused for status in ("400", "413", "415", "422", "429", "503")},
                     },
                 }
             },
-            "/version": {"get": {"summary": "Which version answers", "responses": {"200": {"description": "version and digest"}}}},
-            "/ping": {"get": {"summary": "200 once a model serves", "responses": {"200": {"description": "ready"}, "503": refused}}},
+            "/version": {
+                "get": {"summary": "Which version answers", "responses": {"200": {"description": "version and digest"}}}
+            },
+            "/ping": {
+                "get": {
+                    "summary": "200 once a model serves",
+                    "responses": {"200": {"description": "ready"}, "503": refused},
+                }
+            },
             f"/v2/models/{name}": {
-                "get": {"summary": "Metadata (Open Inference Protocol 2)", "responses": {"200": {"description": "tensors"}}}
+                "get": {
+                    "summary": "Metadata (Open Inference Protocol 2)",
+                    "responses": {"200": {"description": "tensors"}},
+                }
             },
             f"/v2/models/{name}/infer": {
-                "post": {"summary": "Predict (Open Inference Protocol 2)", "responses": {"200": {"description": "tensors"}}}
+                "post": {
+                    "summary": "Predict (Open Inference Protocol 2)",
+                    "responses": {"200": {"description": "tensors"}},
+                }
             },
         },
         "components": {"schemas": {"Record": record, "Prediction": prediction, "Answer": answer, "Error": _ERROR}},
@@ -97,10 +127,13 @@ def write_page(name: str, model: ServedModel) -> str:
     quoted = example.replace("'", "'\\''")
     command = f"curl -s \"$ENDPOINT/invocations\" -H 'Content-Type: application/json' -d '{quoted}'"
     return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(name)}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{html.escape(name)}</h1><p>{html.escape(api['info']['description'])} <a href='/openapi.json'>openapi.json</a></p>"
+        "<!doctype html><html lang='en'><head><meta "
+        f"charset='utf-8'><title>{html.escape(name)}</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{html.escape(name)}</h1><p>{html.escape(api['info']['description'])} <a "
+        "href='/openapi.json'>openapi.json</a></p>"
         f"<h2>Routes</h2><table>{routes}</table><h2>Ask</h2><pre>{html.escape(command)}</pre>"
-        "<p>Absent columns are missing values; several records go under <code>instances</code>; CSV with a header is taken too.</p>"
+        "<p>Absent columns are missing values; several records go under <code>instances</code>; CSV with a header is "
+        "taken too.</p>"
         f"<h2>Columns</h2><table>{columns}</table></body></html>"
     )
 

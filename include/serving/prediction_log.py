@@ -58,7 +58,9 @@ class PredictionLog:
 
     """
 
-    def __init__(self, folder: Path, *, lake: Lake, table: str, every_seconds: float = 5.0, every_rows: int = 5_000) -> None:
+    def __init__(
+        self, folder: Path, *, lake: Lake, table: str, every_seconds: float = 5.0, every_rows: int = 5_000
+    ) -> None:
         self._folder = folder
         self._lake = lake
         self._table = table
@@ -80,7 +82,10 @@ class PredictionLog:
         scores: Sequence[float],
         labels: Sequence[bool | None],
     ) -> None:
-        """Write one request's predictions down, before it is answered. Raises SpoolFullError if that is not possible."""
+        """
+        Write one request's predictions down, before it is answered. Raises SpoolFullError if that is not
+        possible.
+        """
         line = {
             "id": request_id,
             "version": model_version,
@@ -99,7 +104,10 @@ class PredictionLog:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread and collect once more. What the lake does not take now stays in the spool for the next start."""
+        """
+        Stop the thread and collect once more. What the lake does not take now stays in the spool for the
+        next start.
+        """
         self._is_closing = True
         self._wake.set()
         if self._thread is not None:
@@ -174,20 +182,27 @@ class PredictionLog:
 
 
 def rows_of_file(path: Path) -> list[dict[str, Any]]:
-    """Rows of the table that a spool file holds. A line that cannot be read is kept beside it, in `unreadable.jsonl`."""
+    """
+    Rows of the table that a spool file holds. A line that cannot be read is kept beside it, in
+    `unreadable.jsonl`.
+    """
     rows: list[dict[str, Any]] = []
     for line in complete_lines(path):
         try:
             rows += _rows_of_request(orjson.loads(line))
         except (ValueError, KeyError, TypeError) as error:
-            logger.error("%s holds a line that cannot be read (%s): kept in unreadable.jsonl", path.name, type(error).__name__)
+            logger.error(
+                "%s holds a line that cannot be read (%s): kept in unreadable.jsonl", path.name, type(error).__name__
+            )
             with (path.parent / "unreadable.jsonl").open("ab") as file:
                 file.write(line + b"\n")
     return rows
 
 
 def _rows_of_request(request: dict[str, Any]) -> list[dict[str, Any]]:
-    predicted_at = datetime.fromtimestamp(request["at"] // 1_000_000, tz=UTC).replace(microsecond=request["at"] % 1_000_000)
+    predicted_at = datetime.fromtimestamp(request["at"] // 1_000_000, tz=UTC).replace(
+        microsecond=request["at"] % 1_000_000
+    )
     # A line that was spooled before labels were written down is of a model whose threshold was a half.
     labels = request.get("labels") or [score >= 0.5 for score in request["scores"]]
     return [

@@ -13,7 +13,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """
     Closes connections whose headers do not arrive within the limits.
 
-    Bytes and time are counted only while headers are arriving: a usual request comes in one piece, and costs nothing more.
+    Bytes and time are counted only while headers are arriving: a usual request comes in one piece, and costs nothing
+    more.
     """
 
     limits = Limits()

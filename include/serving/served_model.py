@@ -25,7 +25,10 @@ class NotFiniteScoreError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """One loaded version. `compiled` scores few rows at once in microseconds; None where the family has no such form."""
+    """
+    One loaded version. `compiled` scores few rows at once in microseconds; None where the family has no
+    such form.
+    """
 
     version: str
     digest: str
@@ -61,7 +64,8 @@ class ServedModel:
 
 def serve_model(version: str, model: Model, *, golden: Rows = ()) -> ServedModel:
     """
-    Prepare a verified model: compile it, and let it score its golden rows so that the first request is as fast as the next.
+    Prepare a verified model: compile it, and let it score its golden rows so that the first request is as fast as the
+    next.
 
     A compiled form that differs from the model itself on those rows is not used.
 
@@ -74,13 +78,16 @@ def serve_model(version: str, model: Model, *, golden: Rows = ()) -> ServedModel
     manifest = model.manifest
     if manifest.task == "multiclass":
         raise DeploymentError(
-            f"version {version} tells {len(manifest.classes)} classes apart: the endpoint serves two classes or numbers only"
+            f"version {version} tells {len(manifest.classes)} classes apart: the endpoint serves two classes or "
+            "numbers only"
         )
     compiled = compile_scorer(model)
     rows = [coerce_row(manifest.input_columns, row) for row in golden]
     expected = model.predict(rows).tolist()
     if compiled is not None and not _agree(compiled(rows), expected):
-        logger.error("version %s: the compiled form differs from the model on its golden rows, and is not used", version)
+        logger.error(
+            "version %s: the compiled form differs from the model on its golden rows, and is not used", version
+        )
         compiled = None
     return ServedModel(
         version=version,

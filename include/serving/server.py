@@ -61,7 +61,9 @@ def build_app(workflow: Workflow, settings: Settings, *, limits: Limits, follow_
         read_champion=ChampionReader(lake, workflow.name),
         executor=ThreadPoolExecutor(1, thread_name_prefix="load"),
     )
-    log = PredictionLog(settings.home / "endpoint" / workflow.name / "spool", lake=lake, table=f"{workflow.name}/predictions")
+    log = PredictionLog(
+        settings.home / "endpoint" / workflow.name / "spool", lake=lake, table=f"{workflow.name}/predictions"
+    )
     endpoint = Endpoint(workflow.name, slots=slots, log=log, token=settings.endpoint_token, limits=limits)
     return EndpointApp(endpoint, follow_seconds=follow_seconds)
 
@@ -100,7 +102,10 @@ def run_app(app: EndpointApp, *, host: str, port: int, limits: Limits) -> None:
 
 
 class ChampionReader:
-    """Reads the champion from the promotion ledger; as long as the ledger's version is the same, without reading its rows."""
+    """
+    Reads the champion from the promotion ledger; as long as the ledger's version is the same, without
+    reading its rows.
+    """
 
     def __init__(self, lake: Lake, workflow_name: str) -> None:
         self._lake = lake

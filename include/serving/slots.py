@@ -24,8 +24,8 @@ class Slots:
     """
     Loads versions and decides which one is active.
 
-    The promotion ledger is the only authority: whatever a caller asks for, a version becomes active only while the ledger calls it
-    the champion. A switch is one assignment; a request keeps the model that it started with.
+    The promotion ledger is the only authority: whatever a caller asks for, a version becomes active only while the
+    ledger calls it the champion. A switch is one assignment; a request keeps the model that it started with.
 
     Parameters
     ----------
@@ -77,8 +77,14 @@ class Slots:
             if self.staged is None or self.staged.version != version:
                 raise _conflict(f"version {version} is not staged: stage it first")
             if self.active is None or self.active.version == version:
-                raise _conflict("there is no other champion, which the remaining requests could go to: switch without a canary")
-            if self.canary is None or (self.canary.version, self.canary.terms) != (version, terms) or self.canary.state == "failed":
+                raise _conflict(
+                    "there is no other champion, which the remaining requests could go to: switch without a canary"
+                )
+            if (
+                self.canary is None
+                or (self.canary.version, self.canary.terms) != (version, terms)
+                or self.canary.state == "failed"
+            ):
                 self._end_canary()
                 self.canary = Canary(version, terms)
                 logger.info("version %s answers %g of the requests", version, terms.share)
@@ -97,7 +103,9 @@ class Slots:
         async with self._lock:
             champion = await self._champion()
             if champion != version:
-                raise _conflict(f"version {version} is not the champion, the promotion ledger names {champion}: promote it first")
+                raise _conflict(
+                    f"version {version} is not the champion, the promotion ledger names {champion}: promote it first"
+                )
             found = self._loaded(version)
             if found is None:
                 raise _conflict(f"version {version} is not staged: stage it first")
@@ -114,7 +122,10 @@ class Slots:
 
         """
         if self.active is None or self.previous is None:
-            raise _conflict("no version was active before this one since the endpoint started: roll back in the registry, and it follows")
+            raise _conflict(
+                "no version was active before this one since the endpoint started: roll back in the registry, and it "
+                "follows"
+            )
         try:
             return await self.switch(self.previous.version)
         except RefusedRequestError as error:
@@ -145,14 +156,23 @@ class Slots:
                 self.last_error = _describe(error)
                 if self.active is None:
                     self.reason = f"the champion is not loaded: {self.last_error}"
-                logger.warning("cannot follow the promotion ledger: %s", error, exc_info=not isinstance(error, UpdraftError))
+                logger.warning(
+                    "cannot follow the promotion ledger: %s", error, exc_info=not isinstance(error, UpdraftError)
+                )
             await asyncio.sleep(min(MAX_WAIT_SECONDS, every_seconds * 2 ** min(n_failures, 8)))
 
     async def _champion(self) -> str | None:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._read_champion)
 
     def _loaded(self, version: str) -> ServedModel | None:
-        return next((slot for slot in (self.active, self.staged, self.previous) if slot is not None and slot.version == version), None)
+        return next(
+            (
+                slot
+                for slot in (self.active, self.staged, self.previous)
+                if slot is not None and slot.version == version
+            ),
+            None,
+        )
 
     async def _load_version(self, version: str) -> ServedModel:
         started = time.monotonic()

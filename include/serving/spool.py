@@ -26,7 +26,10 @@ OPEN, CLOSED = "open-", "closed-"
 
 
 class SpoolFullError(LakeError):
-    """Raised when a prediction cannot be written down, so that it must not be answered. It passes when there is room again."""
+    """
+    Raised when a prediction cannot be written down, so that it must not be answered. It passes when there is room
+    again.
+    """
 
     is_retryable = True
 
@@ -147,4 +150,6 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _full(folder: Path, error: OSError) -> SpoolFullError:
-    return SpoolFullError(f"the prediction log {folder} can't be written ({error.strerror or error}): free some space, or fix its rights")
+    return SpoolFullError(
+        f"the prediction log {folder} can't be written ({error.strerror or error}): free some space, or fix its rights"
+    )

@@ -1,5 +1,6 @@
 """
-The bounds in a query, bound and never pasted: `:partition_start` and `:partition_end`, or `:known_after` and `:known_until`.
+The bounds in a query, bound and never pasted: `:partition_start` and `:partition_end`, or `:known_after` and
+`:known_until`.
 
 A query is split into code and the rest (strings, quoted identifiers, comments, dollar quotes), so that only a
 placeholder in code counts. `::casts` and array slices stay as they are.
@@ -20,7 +21,10 @@ Dialect = Literal["postgresql", "sqlite"]
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """A stretch of time `[start, end)`, UTC, the column that has to lie in it, and the names under which a query asks for its ends."""
+    """
+    A stretch of time `[start, end)`, UTC, the column that has to lie in it, and the names under which a query asks for
+    its ends.
+    """
 
     start: datetime
     end: datetime
@@ -38,7 +42,9 @@ _SKIPPED: dict[Dialect, re.Pattern[str]] = {
         r"""|(?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$""",
         re.DOTALL,
     ),
-    "sqlite": re.compile(r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL),
+    "sqlite": re.compile(
+        r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL
+    ),
 }
 _PLACEHOLDER = re.compile(r"(?<![:\w\])]):([A-Za-z_]\w*)")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")

@@ -1,8 +1,10 @@
 """
-A database read by what has changed: rows and restatements land once, as they become known, and partitions are made from what landed.
+A database read by what has changed: rows and restatements land once, as they become known, and partitions are made from
+what landed.
 
-How far the database has been read is a watermark on the known time, committed with the rows themselves: neither is ever there without
-the other. Each collection starts a declared overlap before it, for rows whose transaction was still open at the last one.
+How far the database has been read is a watermark on the known time, committed with the rows themselves: neither is ever
+there without the other. Each collection starts a declared overlap before it, for rows whose transaction was still open
+at the last one.
 """
 
 from __future__ import annotations
@@ -53,14 +55,21 @@ def collect(source: DatabaseSource, *, workflow: Workflow, connection_uri: str, 
             watermark = Watermark(name=source.query, value=_microseconds(bounds.end)) if is_last else None
             # Named by its content: a batch that a killed collection had landed is not landed again by the next one.
             batch_id = f"{source.query} {digest_table(rows)}"
-            append_batch(lake, table, rows, partition_key=f"{bounds.end:%Y-%m-%d}", batch_id=batch_id, watermark=watermark)
+            append_batch(
+                lake, table, rows, partition_key=f"{bounds.end:%Y-%m-%d}", batch_id=batch_id, watermark=watermark
+            )
             n_rows += rows.num_rows
-            keys |= {key_of_moment(workflow.partition.every, time) for time in pc.unique(rows[source.event_time]).drop_null().to_pylist()}
+            keys |= {
+                key_of_moment(workflow.partition.every, time)
+                for time in pc.unique(rows[source.event_time]).drop_null().to_pylist()
+            }
     return CollectReport(is_new=n_rows > 0, reopened=tuple(sorted(keys & published)), counts={"rows": n_rows})
 
 
 @contextlib.contextmanager
-def open_rows(source: DatabaseSource, *, workflow: Workflow, window: PartitionWindow, lake: Lake) -> Iterator[pa.RecordBatchReader]:
+def open_rows(
+    source: DatabaseSource, *, workflow: Workflow, window: PartitionWindow, lake: Lake
+) -> Iterator[pa.RecordBatchReader]:
     """
     Open one partition of what has landed: every version of every row, in the order of key and known time, each once.
 
@@ -73,7 +82,8 @@ def open_rows(source: DatabaseSource, *, workflow: Workflow, window: PartitionWi
     table = _table(workflow)
     if not table_exists(lake, table):
         raise PartitionError(
-            f"nothing of {workflow.name!r} has been collected yet: run {workflow.name}.ingest by hand, with 'Ask the source'"
+            f"nothing of {workflow.name!r} has been collected yet: run {workflow.name}.ingest by hand, with 'Ask the "
+            "source'"
         )
     dataset = _dataset(lake, table)
     columns = [name for name in dataset.schema.names if name != "partition_key"]
@@ -84,7 +94,10 @@ def open_rows(source: DatabaseSource, *, workflow: Workflow, window: PartitionWi
 
 
 def _belongs(source: DatabaseSource, window: PartitionWindow) -> pc.Expression:
-    """A row belongs to the partition of its event time; one without, which validation will refuse, to that of its known time."""
+    """
+    A row belongs to the partition of its event time; one without, which validation will refuse, to that of its known
+    time.
+    """
     start, end = (pa.scalar(bound, UTC_TIMESTAMP) for bound in (window.start, window.end))
     event, known = pc.field(source.event_time), pc.field(source.known_time)
     return ((event >= start) & (event < end)) | (event.is_null() & (known >= start) & (known < end))

@@ -9,7 +9,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from include.errors import SourceQueryError
 
-_SCHEMES: dict[str, Literal["postgresql", "sqlite"]] = {"postgres": "postgresql", "postgresql": "postgresql", "sqlite": "sqlite"}
+_SCHEMES: dict[str, Literal["postgresql", "sqlite"]] = {
+    "postgres": "postgresql",
+    "postgresql": "postgresql",
+    "sqlite": "sqlite",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,9 @@ def read_connection_uri(uri: str) -> Connection:
     if kind is None:
         # Only a plain scheme is shown: anything else might be a pasted secret.
         shown = repr(scheme) if re.fullmatch(r"[a-z][a-z0-9]{0,19}", scheme) else "no known scheme"
-        raise SourceQueryError(f"the connection's URI has {shown}: use postgresql://user:password@host:port/database or sqlite:////path.db")
+        raise SourceQueryError(
+            f"the connection's URI has {shown}: use postgresql://user:password@host:port/database or sqlite:////path.db"
+        )
     return _postgresql(uri) if kind == "postgresql" else _sqlite(uri)
 
 
@@ -52,24 +58,39 @@ def _postgresql(uri: str) -> Connection:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError:
-        raise SourceQueryError("the connection's URI is malformed: percent-encode special characters of user and password") from None
+        raise SourceQueryError(
+            "the connection's URI is malformed: percent-encode special characters of user and password"
+        ) from None
     # Airflow's connections may carry an `__extra__` that libpq does not know.
     options = {key: value for key, value in parse_qsl(parts.query) if key != "__extra__"}
     # A dead network must not hold a task for ever: the server's own timeout cannot help there.
-    defaults = {"connect_timeout": "15", "keepalives_idle": "30", "tcp_user_timeout": "60000", "application_name": "updraft"}
-    address = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode({**defaults, **options}, quote_via=quote), ""))
+    defaults = {
+        "connect_timeout": "15",
+        "keepalives_idle": "30",
+        "tcp_user_timeout": "60000",
+        "application_name": "updraft",
+    }
+    address = urlunsplit(
+        ("postgresql", parts.netloc, parts.path, urlencode({**defaults, **options}, quote_via=quote), "")
+    )
     raw = {parts.password or "", options.get("password", "")}
     secrets = sorted({secret for value in raw for secret in (value, unquote(value)) if secret}, key=len, reverse=True)
     place = f"{parts.hostname or 'localhost'}:{port or 5432}"
     return Connection(
-        kind="postgresql", address=address, label=f"PostgreSQL database {unquote(parts.path[1:])!r} at {place}", secrets=tuple(secrets)
+        kind="postgresql",
+        address=address,
+        label=f"PostgreSQL database {unquote(parts.path[1:])!r} at {place}",
+        secrets=tuple(secrets),
     )
 
 
 def _sqlite(uri: str) -> Connection:
-    # sqlite:////abs/path.db is SQLAlchemy's form; Airflow writes sqlite://%2Fabs%2Fpath.db or sqlite:///%2Fabs%2Fpath.db.
+    # sqlite:////abs/path.db is SQLAlchemy's form; Airflow writes sqlite://%2Fabs%2Fpath.db or
+    # sqlite:///%2Fabs%2Fpath.db.
     rest = unquote(uri.partition("://")[2].partition("?")[0])
     path = rest[1:] if rest.startswith("//") else rest
     if not path.startswith("/") or (rest == path and "%2f" not in uri.lower()):
-        raise SourceQueryError(f"the SQLite path {path!r} is not absolute: write sqlite:////absolute/path.db, with four slashes")
+        raise SourceQueryError(
+            f"the SQLite path {path!r} is not absolute: write sqlite:////absolute/path.db, with four slashes"
+        )
     return Connection(kind="sqlite", address=path, label=f"SQLite file {path}")

@@ -26,7 +26,10 @@ _OPENERS = {"postgresql": postgresql.open_query, "sqlite": sqlite.open_query}
 def collect(
     source: DatabaseSource, *, workflow: Workflow, window: PartitionWindow, connection_uri: str, lake: Lake, token: int
 ) -> CollectReport:
-    """Land what has changed in the database since the last collection, whatever the run's own partition; see `changes.collect`."""
+    """
+    Land what has changed in the database since the last collection, whatever the run's own partition; see
+    `changes.collect`.
+    """
     from include.sources import changes  # it builds on this module
 
     return changes.collect(source, workflow=workflow, connection_uri=connection_uri, lake=lake)
@@ -50,19 +53,23 @@ def open_partition(
     """
     Open one partition of a database: `open_query` with the partition's bounds.
 
-    A row whose event time is NULL is kept (validation quarantines it, so that it is not lost); one outside the window is refused.
+    A row whose event time is NULL is kept (validation quarantines it, so that it is not lost); one outside the window
+    is refused.
     """
     bounds = Bounds(start=window.start, end=window.end, column=source.event_time)
     return open_query(source, query, connection_uri, bounds)
 
 
 @contextlib.contextmanager
-def open_query(source: DatabaseSource, query: str, connection_uri: str, bounds: Bounds) -> Iterator[pa.RecordBatchReader]:
+def open_query(
+    source: DatabaseSource, query: str, connection_uri: str, bounds: Bounds
+) -> Iterator[pa.RecordBatchReader]:
     """
     Run a source's query between two moments.
 
-    Memory stays flat however many rows there are: batches of at most 65,536 rows are read while the block is open. Timestamps
-    are `timestamp[us, UTC]`; one without a zone is taken as UTC, and in SQLite the event and known times may be ISO 8601 text.
+    Memory stays flat however many rows there are: batches of at most 65,536 rows are read while the block is open.
+    Timestamps are `timestamp[us, UTC]`; one without a zone is taken as UTC, and in SQLite the event and known times may
+    be ISO 8601 text.
 
     Parameters
     ----------
@@ -95,7 +102,8 @@ def open_query(source: DatabaseSource, query: str, connection_uri: str, bounds: 
         try:
             yield pa.RecordBatchReader.from_batches(flow.schema, flow.batches())
         except Exception as error:
-            # A consumer outside Python (Delta's writer) turns our error into one of its own: raise what really happened.
+            # A consumer outside Python (Delta's writer) turns our error into one of its own: raise what really
+            # happened.
             if flow.failure is None or flow.failure is error:
                 raise
             raise flow.failure from error
@@ -111,7 +119,10 @@ class _Flow:
         _check_columns(source, stream.schema)
         times = (source.event_time, source.known_time)
         self.schema = pa.schema(
-            [pa.field(field.name, normalised_type(field, name=source.query, is_time=field.name in times)) for field in stream.schema]
+            [
+                pa.field(field.name, normalised_type(field, name=source.query, is_time=field.name in times))
+                for field in stream.schema
+            ]
         )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -133,21 +144,32 @@ class _Flow:
         if n_outside:
             raise SourceQueryError(
                 f"{self._source.query}: {n_outside} of the first {self._n_rows} rows have a {bounds.column!r} outside "
-                f"[{bounds.start:%Y-%m-%d %H:%M}, {bounds.end:%Y-%m-%d %H:%M}) UTC: compare that very column with both bounds"
+                f"[{bounds.start:%Y-%m-%d %H:%M}, {bounds.end:%Y-%m-%d %H:%M}) UTC: compare that very column with "
+                "both bounds"
             )
         return batch
 
 
 def _check_columns(source: DatabaseSource, schema: pa.Schema) -> None:
     names = list(schema.names)
-    for role, column in (("event_time", source.event_time), ("known_time", source.known_time), *(("key", column) for column in source.key)):
+    for role, column in (
+        ("event_time", source.event_time),
+        ("known_time", source.known_time),
+        *(("key", column) for column in source.key),
+    ):
         if column not in names:
             shown = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
-            raise SourceQueryError(f"{source.query}: the result has no column {column!r}, which source.{role} names: it has {shown}")
+            raise SourceQueryError(
+                f"{source.query}: the result has no column {column!r}, which source.{role} names: it has {shown}"
+            )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise SourceQueryError(f"{source.query}: the result repeats the column {repeated[0]!r}: give each its own name with AS")
+        raise SourceQueryError(
+            f"{source.query}: the result repeats the column {repeated[0]!r}: give each its own name with AS"
+        )
     own_times = {"event_time", "known_time"} & {source.event_time, source.known_time}
     reserved = sorted(RESERVED_COLUMNS.intersection(names) - own_times)
     if reserved:
-        raise SourceQueryError(f"{source.query}: the column {reserved[0]!r} is a name that Updraft gives itself: rename it with AS")
+        raise SourceQueryError(
+            f"{source.query}: the column {reserved[0]!r} is a name that Updraft gives itself: rename it with AS"
+        )

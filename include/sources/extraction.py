@@ -30,7 +30,9 @@ class ExtractReport:
     is_changed: bool
 
 
-def collect_partition(workflow: Workflow, partition_key: str, *, connection_uri: str | None, lake: Lake, token: int) -> CollectReport:
+def collect_partition(
+    workflow: Workflow, partition_key: str, *, connection_uri: str | None, lake: Lake, token: int
+) -> CollectReport:
     """
     Ask an `archived` source for what is new, and land it; nothing is parsed or published yet.
 
@@ -43,11 +45,19 @@ def collect_partition(workflow: Workflow, partition_key: str, *, connection_uri:
 
     """
     window = window_of_key(workflow.partition.every, partition_key)
-    return collect(workflow.source, workflow=workflow, window=window, connection_uri=connection_uri, lake=lake, token=token)
+    return collect(
+        workflow.source, workflow=workflow, window=window, connection_uri=connection_uri, lake=lake, token=token
+    )
 
 
 def extract_partition(
-    workflow: Workflow, partition_key: str, *, connection_uri: str | None, lake: Lake, token: int, is_backfill: bool = False
+    workflow: Workflow,
+    partition_key: str,
+    *,
+    connection_uri: str | None,
+    lake: Lake,
+    token: int,
+    is_backfill: bool = False,
 ) -> ExtractReport:
     """
     Read one partition and archive it, in one commit; an unchanged partition is not written again.
@@ -81,7 +91,9 @@ def extract_partition(
     table = f"{workflow.name}/raw"
     if is_backfill and workflow.source.replay == "forward_only":
         return _what_was_read(workflow, partition_key, lake=lake)
-    with open_rows(workflow.source, workflow=workflow, window=window, connection_uri=connection_uri, lake=lake) as reader:
+    with open_rows(
+        workflow.source, workflow=workflow, window=window, connection_uri=connection_uri, lake=lake
+    ) as reader:
         commit = replace_partition(lake, table, partition_key, _with_positions(reader), token=token)
     return ExtractReport(
         table=table,
@@ -101,13 +113,19 @@ def _what_was_read(workflow: Workflow, partition_key: str, *, lake: Lake) -> Ext
         is_there = False
     if not is_there:
         raise PartitionError(
-            f"partition {partition_key!r} of {workflow.name!r} was never read, and its source keeps no history (source.replay is "
+            f"partition {partition_key!r} of {workflow.name!r} was never read, and its source keeps no history "
+            "(source.replay is "
             "'forward_only'): it can't be backfilled; later partitions are read as their time comes"
         )
     version = table_version(lake, table)
     rows = read_partition(lake, table, partition_key, version=version)
     return ExtractReport(
-        table=table, partition_key=partition_key, version=version, digest=digest_table(rows), n_rows=rows.num_rows, is_changed=False
+        table=table,
+        partition_key=partition_key,
+        version=version,
+        digest=digest_table(rows),
+        n_rows=rows.num_rows,
+        is_changed=False,
     )
 
 

@@ -9,7 +9,8 @@ the rows of one partition as they came, streamed; and, if its replay contract is
 
     collect(source, *, workflow, window, connection_uri, lake, token) -> CollectReport
 
-which asks the outside world and lands what it says, durably, before anything is parsed; its `open_rows` then reads the lake alone.
+which asks the outside world and lands what it says, durably, before anything is parsed; its `open_rows` then reads the
+lake alone.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class CollectReport:
     """
     What one collection brought.
 
-    `reopened` are the keys of published partitions, other than the run's own, whose rows have changed by it: they have to be extracted
-    again. `counts` is for people: requests made, messages landed, bytes.
+    `reopened` are the keys of published partitions, other than the run's own, whose rows have changed by it: they have
+    to be extracted again. `counts` is for people: requests made, messages landed, bytes.
     """
 
     is_new: bool
@@ -58,9 +59,9 @@ def open_rows(
     Yields
     ------
     RecordBatchReader
-        The source's columns. Two more are the source's to give: `source_name` (text: which file, page, topic or image a row is from) and
-        `source_error` (text: why the source could make no whole row of what it found there, null for a good one). Such a row is
-        quarantined with that reason, so the text may not hold a value of the row.
+        The source's columns. Two more are the source's to give: `source_name` (text: which file, page, topic or image a
+        row is from) and `source_error` (text: why the source could make no whole row of what it found there, null for a
+        good one). Such a row is quarantined with that reason, so the text may not hold a value of the row.
 
     """
     reader: AbstractContextManager[pa.RecordBatchReader] = _module_of(source).open_rows(

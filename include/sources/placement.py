@@ -1,8 +1,10 @@
 """
-Which partition a row that was collected belongs to: the one of its event time, if that can be; else the one of its arrival.
+Which partition a row that was collected belongs to: the one of its event time, if that can be; else the one of its
+arrival.
 
-A row without a time, or with one that cannot be (a device's clock that lies, a typing error), would otherwise be in no partition at all,
-and lost. It comes with the partition in which it arrived, and with the reason, so that it is quarantined there.
+A row without a time, or with one that cannot be (a device's clock that lies, a typing error), would otherwise be in no
+partition at all, and lost. It comes with the partition in which it arrived, and with the reason, so that it is
+quarantined there.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def place_rows(
         With the column `source_error`, where a row placed by its arrival says why (unless it had an error already).
 
     """
-    placement = find_places(rows.column(event_time), event_time=event_time, arrived_at=arrived_at, earliest=earliest, tolerance=tolerance)
+    placement = find_places(
+        rows.column(event_time), event_time=event_time, arrived_at=arrived_at, earliest=earliest, tolerance=tolerance
+    )
     start, end = (pa.scalar(bound, UTC_TIMESTAMP) for bound in (window.start, window.end))
     is_inside = pc.and_(pc.greater_equal(placement.placed_at, start), pc.less(placement.placed_at, end))
     return with_errors(rows, placement.reason).filter(is_inside)
@@ -61,7 +65,10 @@ def place_rows(
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where rows belong, by shape (n_rows,): the moment that places each, and why it is not its event time (null where it is)."""
+    """
+    Where rows belong, by shape (n_rows,): the moment that places each, and why it is not its event time (null where it
+    is).
+    """
 
     placed_at: pa.ChunkedArray
     reason: pa.ChunkedArray
@@ -77,18 +84,26 @@ def find_places(
     lateness: timedelta | None = None,
 ) -> Placement:
     """
-    Place each row by its event time, or by its arrival where that can't be or comes more than `lateness` after it (None: any time will do).
+    Place each row by its event time, or by its arrival where that can't be or comes more than `lateness` after it
+    (None: any time will do).
 
-    A row with no event time is placed by its arrival, too; its reason is null, since validation names it. All else is as of `place_rows`.
+    A row with no event time is placed by its arrival, too; its reason is null, since validation names it. All else is
+    as of `place_rows`.
     """
     times = times.cast(UTC_TIMESTAMP)
-    arrived = pa.chunked_array(arrived_at).cast(UTC_TIMESTAMP) if isinstance(arrived_at, pa.Array) else arrived_at.cast(UTC_TIMESTAMP)
+    arrived = (
+        pa.chunked_array(arrived_at).cast(UTC_TIMESTAMP)
+        if isinstance(arrived_at, pa.Array)
+        else arrived_at.cast(UTC_TIMESTAMP)
+    )
     faults = [
         (pc.less(times, pa.scalar(earliest, UTC_TIMESTAMP)), "lies before the workflow's start"),
         (pc.greater(times, pc.add(arrived, pa.scalar(tolerance))), "lies after the row's arrival"),
     ]
     if lateness is not None:
-        faults.append((pc.less(times, pc.subtract(arrived, pa.scalar(lateness))), "arrived later than the allowed lateness"))
+        faults.append(
+            (pc.less(times, pc.subtract(arrived, pa.scalar(lateness))), "arrived later than the allowed lateness")
+        )
     reason = pa.chunked_array([pa.nulls(len(times), pa.string())])
     for is_faulty, text in reversed(faults):
         reason = pc.if_else(pc.fill_null(is_faulty, False), f"{event_time}: {text}", reason)

@@ -29,7 +29,8 @@ from include.sources.stream import Deadline, Stream
 
 # Every setting is local to the transaction, which writes nothing.
 _BEGIN = """
-SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true), set_config('statement_timeout', $1, true),
+SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),
+       set_config('statement_timeout', $1, true),
        set_config('updraft.partition_start', $2, true), set_config('updraft.partition_end', $3, true)
 """
 _BOUND = "(pg_catalog.current_setting('updraft.{}')::pg_catalog.timestamptz)"
@@ -100,8 +101,12 @@ def _connect(connection: Connection) -> Any:
     except DriverError as error:
         reason = connection.redact(_first_line(str(error)))
         if any(text in reason for text in _REFUSED_LOGIN):
-            raise SourceQueryError(f"{connection.label} refuses the connection: {reason}: correct the Airflow connection") from None
-        raise SourceUnavailableError(f"{connection.label} does not answer: {reason}: retry, or check that the server runs") from None
+            raise SourceQueryError(
+                f"{connection.label} refuses the connection: {reason}: correct the Airflow connection"
+            ) from None
+        raise SourceUnavailableError(
+            f"{connection.label} does not answer: {reason}: retry, or check that the server runs"
+        ) from None
 
 
 def _batches(reader: Any, connection: Connection, deadline: Deadline) -> Iterator[pa.RecordBatch]:
@@ -118,7 +123,9 @@ def _batches(reader: Any, connection: Connection, deadline: Deadline) -> Iterato
 
 def _cast_types(sql: str, schema: pa.Schema) -> str:
     selected = [_select(field) for field in schema]
-    if all(selected[i] == _quoted(field.name) for i, field in enumerate(schema)) or len(set(schema.names)) < len(schema.names):
+    if all(selected[i] == _quoted(field.name) for i, field in enumerate(schema)) or len(set(schema.names)) < len(
+        schema.names
+    ):
         return sql
     # A plain projection keeps the order of the subquery's rows.
     return f"SELECT {', '.join(selected)} FROM (\n{sql}) AS source"  # noqa: S608 -- the workflow's own query
@@ -130,7 +137,11 @@ def _select(field: pa.Field) -> str:
     if type_name in _PLAIN:
         return name
     # The driver flattens an array's dimensions: JSON keeps them.
-    cast = "to_json({})::text" if type_name.startswith("_") or pa.types.is_list(field.type) else _CASTS.get(type_name, "{}::text")
+    cast = (
+        "to_json({})::text"
+        if type_name.startswith("_") or pa.types.is_list(field.type)
+        else _CASTS.get(type_name, "{}::text")
+    )
     return f"{cast.format(name)} AS {name}"
 
 
@@ -151,7 +162,9 @@ def _translate(error: Exception, connection: Connection, deadline: Deadline) -> 
         reason = re.sub(r'"[^"]*"', '"…"', reason)
     hint = re.search(r"HINT:\s*(.+)", text)
     advice = _advice(state, hint[1] if hint else None)
-    return SourceQueryError(f"{deadline.name}: {connection.label} refuses the query: {reason}{f' ({state})' if state else ''}: {advice}")
+    return SourceQueryError(
+        f"{deadline.name}: {connection.label} refuses the query: {reason}{f' ({state})' if state else ''}: {advice}"
+    )
 
 
 def _first_line(text: str) -> str:

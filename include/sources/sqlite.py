@@ -57,7 +57,9 @@ def open_query(query: str, connection: Connection, *, bounds: Bounds, deadline: 
         name=name,
     )
     if not Path(connection.address).is_file():
-        raise SourceUnavailableError(f"{connection.label} does not exist: check the connection's path, or create the file")
+        raise SourceUnavailableError(
+            f"{connection.label} does not exist: check the connection's path, or create the file"
+        )
     # The dbapi opens a transaction: types and rows are read from one state of the file.
     with (
         contextlib.closing(dbapi.connect(f"file:{quote(connection.address)}?mode=ro")) as session,
@@ -94,10 +96,15 @@ def _settle_types(session: Any, query: _BoundQuery) -> dict[str, str]:
         # The view numbers what is repeated: note, note:1.
         if column.rpartition(":")[0] in declared:
             repeated = column.rpartition(":")[0]
-            raise SourceQueryError(f"{query.name}: the result repeats the column {repeated!r}: give each its own name with AS")
+            raise SourceQueryError(
+                f"{query.name}: the result repeats the column {repeated!r}: give each its own name with AS"
+            )
     kinds = {column: _kind_of_declaration(type_name) for column, type_name in declared.items()}
     observed = _observe(session, query, [column for column, kind in kinds.items() if kind is None])
-    return {column: kind or _kind_of_values(column, declared[column], observed[column], query.name) for column, kind in kinds.items()}
+    return {
+        column: kind or _kind_of_values(column, declared[column], observed[column], query.name)
+        for column, kind in kinds.items()
+    }
 
 
 def _kind_of_declaration(type_name: str) -> str | None:
@@ -117,7 +124,9 @@ def _observe(session: Any, query: _BoundQuery, columns: list[str]) -> dict[str, 
     with contextlib.closing(session.cursor()) as cursor:
         cursor.execute(f"SELECT {flags} FROM (\n{query.sql})", parameters=query.bounds)  # noqa: S608 -- the workflow's own query
         values = cursor.fetchone()
-    return {column: {kind for j, kind in enumerate(kinds) if values[i * len(kinds) + j]} for i, column in enumerate(columns)}
+    return {
+        column: {kind for j, kind in enumerate(kinds) if values[i * len(kinds) + j]} for i, column in enumerate(columns)
+    }
 
 
 def _kind_of_values(column: str, type_name: str, seen: set[str], name: str) -> str:
@@ -139,7 +148,8 @@ def _typed(sql: str, kinds: dict[str, str]) -> str:
 
 
 def _check_types(schema: pa.Schema, kinds: dict[str, str], *, name: str) -> None:
-    # The driver widens a column whose first rows do not fit the declared type: what a column is must not depend on luck.
+    # The driver widens a column whose first rows do not fit the declared type: what a column is must not depend on
+    # luck.
     for field, kind in zip(schema, kinds.values(), strict=True):
         if field.type != _TYPES[kind]:
             raise _misfit(name, field.name, kind)
@@ -177,9 +187,14 @@ def _translate(error: Exception, connection: Connection, name: str, *, columns: 
         kinds = {"INT64": "integer", "DOUBLE": "real"}
         return _misfit(name, columns[int(mismatch[1])], kinds.get(mismatch[2], mismatch[2].lower()))
     if isinstance(error, pa.ArrowException):
-        return SourceQueryError(f"{name}: a text column holds bytes that are no UTF-8: CAST it to BLOB in the query, or correct the rows")
+        return SourceQueryError(
+            f"{name}: a text column holds bytes that are no UTF-8: CAST it to BLOB in the query, or correct the rows"
+        )
     if any(part in reason for part in ("locked", "busy", "disk I/O", "unable to open", "failed to open")):
-        return SourceUnavailableError(f"{name}: {connection.label} does not answer: {reason}: retry when its writer has finished")
+        return SourceUnavailableError(
+            f"{name}: {connection.label} does not answer: {reason}: retry when its writer has finished"
+        )
     return SourceQueryError(
-        f"{name}: {connection.label} refuses the query: {reason.removeprefix('Failed to prepare query: ')}: correct the query"
+        f"{name}: {connection.label} refuses the query: {reason.removeprefix('Failed to prepare query: ')}: correct "
+        "the query"
     )

@@ -39,6 +39,7 @@ class Deadline:
     def exceeded(self) -> SourceUnavailableError:
         """The error to raise once time is up."""
         return SourceUnavailableError(
-            f"{self.name}: not read within {self.seconds:g} s (source.timeout_seconds): retry when the database is calmer, "
+            f"{self.name}: not read within {self.seconds:g} s (source.timeout_seconds): retry when the database is "
+            "calmer, "
             "add an index on the event time, or raise the timeout"
         )

@@ -59,7 +59,9 @@ def _normalise(column: pa.Array, field: pa.Field, *, name: str) -> pa.Array:
         return _parse(column, field.name, name=name)
     times = column.cast(UTC_TIMESTAMP)
     if pc.any(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST))).as_py():
-        raise SourceQueryError(f"{name}: the column {field.name!r} holds an infinite timestamp: make it NULL in the query")
+        raise SourceQueryError(
+            f"{name}: the column {field.name!r} holds an infinite timestamp: make it NULL in the query"
+        )
     return times
 
 

@@ -8,7 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+_UNITS = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
 _PATTERN = re.compile(r"^(\d+)\s+(minute|hour|day|week)s?$")
 
 
@@ -27,7 +32,9 @@ def parse_duration(value: Any) -> timedelta:
     else:
         match = _PATTERN.match(value.strip()) if isinstance(value, str) else None
         if match is None:
-            raise ValueError("not a duration: write a number and a unit, for instance '8 weeks', '1 day' or '90 minutes'")
+            raise ValueError(
+                "not a duration: write a number and a unit, for instance '8 weeks', '1 day' or '90 minutes'"
+            )
         duration = int(match[1]) * _UNITS[match[2]]
     if duration <= timedelta(0):
         raise ValueError("a duration must be longer than zero")

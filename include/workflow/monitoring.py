@@ -19,7 +19,8 @@ class Drift(Part):
         default=0.1,
         gt=0,
         lt=1,
-        description="Jensen-Shannon distance, 0 to 1, from which a feature has drifted; more, where the training rows' own windows "
+        description="Jensen-Shannon distance, 0 to 1, from which a feature has drifted; more, where the training "
+        "rows' own windows "
         "lay further apart. 0.1 is a normal feature's mean moved by a quarter of its spread, 0.2 by half",
     )
     alpha: float = Field(
@@ -28,7 +29,9 @@ class Drift(Part):
         le=0.2,
         description="chance of a false alarm in one window, over all features together: guards small windows",
     )
-    persistence: int = Field(default=3, ge=1, le=100, description="windows in a row that must have drifted before a training is asked for")
+    persistence: int = Field(
+        default=3, ge=1, le=100, description="windows in a row that must have drifted before a training is asked for"
+    )
     minimum_rows: int = Field(default=50, ge=20, description="served rows; a window with fewer is not judged")
 
 
@@ -40,11 +43,16 @@ class Decay(Part):
         default=0.05,
         gt=0,
         lt=1,
-        description="loss against the test rows that is borne, in the metric's unit (of mae, rmse and pinball, which have the target's: "
+        description="loss against the test rows that is borne, in the metric's unit (of mae, rmse and pinball, which "
+        "have the target's: "
         "as a share of the value on the test rows); decayed is a window whose 95 % interval lies beyond it",
     )
-    persistence: int = Field(default=1, ge=1, le=100, description="windows in a row that must have decayed before a training is asked for")
-    minimum_rows: int = Field(default=50, ge=20, description="served rows with a label; a window with fewer is not judged")
+    persistence: int = Field(
+        default=1, ge=1, le=100, description="windows in a row that must have decayed before a training is asked for"
+    )
+    minimum_rows: int = Field(
+        default=50, ge=20, description="served rows with a label; a window with fewer is not judged"
+    )
 
 
 class Monitoring(Part):
@@ -63,10 +71,13 @@ class Monitoring(Part):
     )
     label_key: tuple[str, ...] = Field(
         default=(),
-        description="columns that identify a row in a request and among the validated rows alike; without them, the source's key",
+        description="columns that identify a row in a request and among the validated rows alike; without them, the "
+        "source's key",
     )
     cool_down: Duration = Field(default=timedelta(days=7), description="at most one training is asked for in this time")
-    drift: Drift | None = Field(default=None, description="without it, drift is measured by the defaults and asks for nothing")
+    drift: Drift | None = Field(
+        default=None, description="without it, drift is measured by the defaults and asks for nothing"
+    )
     decay: Decay | None = Field(default=None, description="without it, performance is not judged")
 
     @field_validator("label_key")

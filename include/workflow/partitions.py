@@ -15,7 +15,12 @@ from include.errors import PartitionError
 Every = Literal["hour", "day", "week", "month"]
 
 KEY_FORMATS: dict[Every, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
-EXAMPLES: dict[Every, str] = {"hour": "2026-11-23T07", "day": "2026-11-23", "week": "2026-11-23 (a Monday)", "month": "2026-11"}
+EXAMPLES: dict[Every, str] = {
+    "hour": "2026-11-23T07",
+    "day": "2026-11-23",
+    "week": "2026-11-23 (a Monday)",
+    "month": "2026-11",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,20 +37,24 @@ class Source(Part):
     """
     The base of all kinds of source.
 
-    `replay` is the contract with a backfill: a `replayable` source is asked again; of an `archived` one everything that it ever said lies
-    in the lake, and a backfill makes no call to it; a `forward_only` one is read as its time comes, and a backfill reuses what was read.
+    `replay` is the contract with a backfill: a `replayable` source is asked again; of an `archived` one everything that
+    it ever said lies in the lake, and a backfill makes no call to it; a `forward_only` one is read as its time comes,
+    and a backfill reuses what was read.
     """
 
     kind: str
     event_time: str = Field(pattern=Identifier, description="column that places a row in a partition")
     known_time: str = Field(pattern=Identifier, description="column that says when the row became known")
     key: tuple[str, ...] = Field(default=(), description="columns that identify a row; empty: the whole row does")
-    may_be_empty: bool = Field(default=False, description="a partition without a row is no fault: nothing happened in its time")
+    may_be_empty: bool = Field(
+        default=False, description="a partition without a row is no fault: nothing happened in its time"
+    )
     timeout_seconds: float = Field(default=600, gt=0, description="bound on reading one partition")
     replay: ReplayContract = "replayable"
     restatements: Literal["latest", "all"] = Field(
         default="latest",
-        description="of rows with one key: publish the one known last, or all (a training then sees the one known as of its time)",
+        description="of rows with one key: publish the one known last, or all (a training then sees the one known as "
+        "of its time)",
     )
 
     connection_types: ClassVar[tuple[str, ...]] = ()
@@ -63,12 +67,18 @@ class Source(Part):
 
     @property
     def files(self) -> dict[str, str]:
-        """Files of the workflow's folder that the source names, by field: each must be there, and is part of the workflow's digest."""
+        """
+        Files of the workflow's folder that the source names, by field: each must be there, and is part of the
+        workflow's digest.
+        """
         return {}
 
     @property
     def late_columns(self) -> frozenset[str]:
-        """Columns that do not exist yet when a prediction is asked for, whatever `features.exclude` says: no feature may come from them."""
+        """
+        Columns that do not exist yet when a prediction is asked for, whatever `features.exclude` says: no feature may
+        come from them.
+        """
         return frozenset({self.known_time} - {self.event_time})
 
     @property
@@ -78,5 +88,8 @@ class Source(Part):
 
     @property
     def pseudonyms(self) -> tuple[str, ...]:
-        """Columns that tell persons apart: no feature may come from them, and the first one is what an erasure goes by."""
+        """
+        Columns that tell persons apart: no feature may come from them, and the first one is what an
+        erasure goes by.
+        """
         return ()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Task = Literal["classification", "multiclass", "regression", "forecasting"]
-ClassificationMetric = Literal["average_precision", "roc_auc", "accuracy", "precision", "recall", "f1", "log_loss", "brier"]
-MulticlassMetric = Literal["log_loss", "brier", "accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_roc_auc"]
+ClassificationMetric = Literal[
+    "average_precision", "roc_auc", "accuracy", "precision", "recall", "f1", "log_loss", "brier"
+]
+MulticlassMetric = Literal[
+    "log_loss", "brier", "accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_roc_auc"
+]
 RegressionMetric = Literal["mae", "rmse", "r2", "pinball"]
 Metric = Literal[ClassificationMetric, MulticlassMetric, RegressionMetric]
 

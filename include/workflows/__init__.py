@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 def declared_workflows() -> list[Workflow]:
     """
-    Import every workflow's declaration, in the order of their names. One that can't be imported is left out, and said so in the log.
+    Import every workflow's declaration, in the order of their names. One that can't be imported is left out, and said
+    so in the log.
 
     Its own Dag file shows that error in the web UI; here it must not hide the others.
     """
@@ -24,5 +25,7 @@ def declared_workflows() -> list[Workflow]:
         try:
             found.append(importlib.import_module(f"{__name__}.{module.name}.workflow").workflow)
         except Exception as error:
-            log.error("Workflow %r is left out, for its declaration can't be imported: %s", module.name, type(error).__name__)
+            log.error(
+                "Workflow %r is left out, for its declaration can't be imported: %s", module.name, type(error).__name__
+            )
     return found

@@ -54,15 +54,20 @@ def _ingest(workflow: Workflow, doc: str) -> DAG:
     is_collected = workflow.source.replay == "archived"
     steps = "collect, extract, validate" if is_collected else "extract, validate"
     note = (
-        f"Brings one {workflow.partition.every} of rows into the lake: {steps}: publish or quarantine. Backfill it freely: "
+        f"Brings one {workflow.partition.every} of rows into the lake: {steps}: publish or quarantine. Backfill it "
+        "freely: "
         "a repeated partition gives the same bytes.\n\n"
-        "*Triage:* open the failed task; its message names the cause. No partition is ever half published, so clearing is always safe."
+        "*Triage:* open the failed task; its message names the cause. No partition is ever half published, so "
+        "clearing is always safe."
     )
     params = {"partition": _partition_param("Partition", workflow.partition.every)}
     if is_collected:
         note += "\n\nA backfill makes no call to the source: it works on what has landed."
         params["collect"] = Param(
-            True, type="boolean", title="Ask the source", description_md="Without it the run works on what has landed already."
+            True,
+            type="boolean",
+            title="Ask the source",
+            description_md="Without it the run works on what has landed already.",
         )
     with _dag(
         workflow,
@@ -76,7 +81,9 @@ def _ingest(workflow: Workflow, doc: str) -> DAG:
         params=params,
     ) as dag:
         extract = ExtractOperator(task_id="extract", workflow=workflow)
-        ValidateOperator(task_id="validate", workflow=workflow, extracted=extract.output, outlets=[assets.validated(workflow)])
+        ValidateOperator(
+            task_id="validate", workflow=workflow, extracted=extract.output, outlets=[assets.validated(workflow)]
+        )
         if is_collected:
             _collect(workflow) >> extract
     return dag
@@ -91,8 +98,10 @@ def _collect(workflow: Workflow) -> BaseOperator:
         trigger_dag_id=f"{workflow.name}.ingest",
         logical_date=None,
         skip_when_already_exists=True,
-        doc_md="Extract again each published partition whose rows this collection has changed: late readings, corrected pages.\n\n"
-        "*Triage:* skipped means that there was none. Clear it freely: a partition without a change gives the same bytes.",
+        doc_md="Extract again each published partition whose rows this collection has changed: late readings, "
+        "corrected pages.\n\n"
+        "*Triage:* skipped means that there was none. Clear it freely: a partition without a change gives the same "
+        "bytes.",
     ).expand_kwargs(collect.output)
     return collect
 
@@ -100,11 +109,15 @@ def _collect(workflow: Workflow) -> BaseOperator:
 def _train(workflow: Workflow, doc: str) -> DAG:
     training = workflow.training
     note = (
-        f"Trains once the partitions of a {training.every} are validated, on the {describe_duration(training.window)} before the last "
-        f"{describe_duration(training.test)}, which judge. The gate decides; a refused candidate skips the rest, and one that the gate "
-        "holds waits for a person under *Required Actions*. The log of pin_snapshot says why the run was started: a period is over, "
+        f"Trains once the partitions of a {training.every} are validated, on the {describe_duration(training.window)} "
+        "before the last "
+        f"{describe_duration(training.test)}, which judge. The gate decides; a refused candidate skips the rest, and "
+        "one that the gate "
+        "holds waits for a person under *Required Actions*. The log of pin_snapshot says why the run was started: a "
+        "period is over, "
         "somebody asked, or the monitor has seen drift or decay.\n\n"
-        "*Triage:* a skipped gate is a refusal: read its log. A failed task can be cleared; finished trials are not repeated."
+        "*Triage:* a skipped gate is a refusal: read its log. A failed task can be cleared; finished trials are not "
+        "repeated."
     )
     params = {
         "as_of": Param(
@@ -112,8 +125,10 @@ def _train(workflow: Workflow, doc: str) -> DAG:
             type=["null", "string"],
             format="date",
             title="As of",
-            description_md="Train as of the start of this day (UTC), with what was known then. Empty: the end of the run's own period. A "
-            "model as of a date before the last complete period is marked as backfilled, and never becomes champion by itself.",
+            description_md="Train as of the start of this day (UTC), with what was known then. Empty: the end of the "
+            "run's own period. A "
+            "model as of a date before the last complete period is marked as backfilled, and never becomes champion "
+            "by itself.",
         ),
         "search_budget_seconds": Param(
             None,
@@ -123,8 +138,12 @@ def _train(workflow: Workflow, doc: str) -> DAG:
             title="Search budget",
             description_md=f"CPU seconds over all workers. Empty: {training.search.budget_seconds:g}, as declared.",
         ),
-        "force": Param(False, type="boolean", title="Force", description_md="Train although this very snapshot was trained before."),
-        "dry_run": Param(False, type="boolean", title="Dry run", description_md="Search and show the leaderboard; register nothing."),
+        "force": Param(
+            False, type="boolean", title="Force", description_md="Train although this very snapshot was trained before."
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description_md="Search and show the leaderboard; register nothing."
+        ),
     }
     with _dag(
         workflow,
@@ -145,13 +164,19 @@ def _train(workflow: Workflow, doc: str) -> DAG:
         fit = FitOperator(task_id="fit", multiple_outputs=True, **step)
         step["version"] = _item(fit, "version")
         evaluate = EvaluateOperator(task_id="evaluate", **step)
-        tune >> fit >> evaluate >> judge_and_register(workflow, evaluated=evaluate.output, training=pin.output, version=step["version"])
+        (
+            tune
+            >> fit
+            >> evaluate
+            >> judge_and_register(workflow, evaluated=evaluate.output, training=pin.output, version=step["version"])
+        )
     return dag
 
 
 def judge_and_register(workflow: Workflow, *, evaluated: Any, training: Any, version: Any) -> BaseOperator:
     """
-    Add the last steps of a training to a Dag: judge, ask a person if need be, register; the result is the first of them.
+    Add the last steps of a training to a Dag: judge, ask a person if need be, register; the result is the first of
+    them.
 
     :param workflow: the declaration
     :param evaluated: result of the evaluate task (templated)
@@ -169,8 +194,10 @@ def judge_and_register(workflow: Workflow, *, evaluated: Any, training: Any, ver
 
 def _deploy(workflow: Workflow, doc: str) -> DAG:
     note = (
-        "Puts a version that the gate let through before users: verify its evidence, stage it, smoke-test it, try it on a share of the "
-        "requests where a canary is declared, promote it. A version that was trained as of a past date needs *Allow backfilled* and a "
+        "Puts a version that the gate let through before users: verify its evidence, stage it, smoke-test it, try it "
+        "on a share of the "
+        "requests where a canary is declared, promote it. A version that was trained as of a past date needs *Allow "
+        "backfilled* and a "
         "person's approval.\n\n"
         "*Triage:* whatever fails, the champion goes on answering. Mend the cause and clear, or train again."
     )
@@ -180,25 +207,36 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
             type=["null", "string"],
             pattern=r"^[1-9][0-9]{0,9}$",
             title="Model version",
-            description_md="Which version to deploy. Empty: the one that the triggering event names, else the current challenger.",
+            description_md="Which version to deploy. Empty: the one that the triggering event names, else the current "
+            "challenger.",
         ),
         "allow_backfilled": Param(
             False,
             type="boolean",
             title="Allow backfilled",
-            description_md="Deploy it although it was trained as of a past date, or is older than the champion: a person is asked first.",
+            description_md="Deploy it although it was trained as of a past date, or is older than the champion: a "
+            "person is asked first.",
         ),
     }
     with _dag(
-        workflow, "deploy", f"{doc}\n\n{note}", schedule=schedules.when_model_is_registered(workflow), max_active_runs=1, params=params
+        workflow,
+        "deploy",
+        f"{doc}\n\n{note}",
+        schedule=schedules.when_model_is_registered(workflow),
+        max_active_runs=1,
+        params=params,
     ) as dag:
         verify = VerifyEvidenceOperator(task_id="verify_evidence", multiple_outputs=True, workflow=workflow)
         step: dict[str, Any] = {"workflow": workflow, "version": _item(verify, "version")}
-        approve = ApproveBackfilledOperator(task_id="approve_backfilled", workflow=workflow, reason=_item(verify, "approval_reason"))
+        approve = ApproveBackfilledOperator(
+            task_id="approve_backfilled", workflow=workflow, reason=_item(verify, "approval_reason")
+        )
         stage = StageOperator(task_id="stage", **step)
         smoke_test = SmokeTestOperator(task_id="smoke_test", **step)
         canary = CanaryOperator(task_id="canary", approval=approve.output, **step)
-        promote = PromoteOperator(task_id="promote", outlets=[assets.endpoint(workflow)], approval=approve.output, **step)
+        promote = PromoteOperator(
+            task_id="promote", outlets=[assets.endpoint(workflow)], approval=approve.output, **step
+        )
         verify >> approve >> stage >> smoke_test >> canary >> promote
     return dag
 
@@ -206,9 +244,12 @@ def _deploy(workflow: Workflow, doc: str) -> DAG:
 def _monitor(workflow: Workflow, doc: str) -> DAG:
     monitoring = workflow.monitoring
     note = (
-        f"Counts and judges what the endpoint answered, each {monitoring.every}: drift of inputs and answers against the training rows, "
-        "and performance once labels are there. Verdicts stand in `ledger/monitoring`; drift or decay that lasts asks for a training.\n\n"
-        "*Triage:* drift and decay are answers, not faults: read the report linked from judge_window. A failed run blocks nothing "
+        f"Counts and judges what the endpoint answered, each {monitoring.every}: drift of inputs and answers against "
+        "the training rows, "
+        "and performance once labels are there. Verdicts stand in `ledger/monitoring`; drift or decay that lasts asks "
+        "for a training.\n\n"
+        "*Triage:* drift and decay are answers, not faults: read the report linked from judge_window. A failed run "
+        "blocks nothing "
         "downstream; clear it once the lake answers."
     )
     with _dag(
@@ -224,11 +265,15 @@ def _monitor(workflow: Workflow, doc: str) -> DAG:
         collect = CollectPredictionsOperator(task_id="collect_predictions", workflow=workflow)
         judge = JudgeWindowOperator(task_id=JUDGE, workflow=workflow, collected=collect.output)
         if monitoring.asks_for_training:
-            RequestRetrainingOperator(task_id=REQUEST, workflow=workflow, judged=judge.output, outlets=[assets.retrain_requested(workflow)])
+            RequestRetrainingOperator(
+                task_id=REQUEST, workflow=workflow, judged=judge.output, outlets=[assets.retrain_requested(workflow)]
+            )
     return dag
 
 
-def _dag(workflow: Workflow, step: str, doc: str, *, schedule: Any, dagrun_timeout: timedelta = RUN_TIMEOUT, **kwargs: Any) -> DAG:
+def _dag(
+    workflow: Workflow, step: str, doc: str, *, schedule: Any, dagrun_timeout: timedelta = RUN_TIMEOUT, **kwargs: Any
+) -> DAG:
     defaults = dict(TASK_DEFAULTS)
     if workflow.alerts:
         kwargs |= run_callbacks(workflow=workflow)

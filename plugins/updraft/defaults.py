@@ -17,7 +17,12 @@ from include.errors import (
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(ConcurrentWriteError, RetryAction.RETRY, timedelta(seconds=10), "another writer won; the next try sees its state"),
+        RetryRule(
+            ConcurrentWriteError,
+            RetryAction.RETRY,
+            timedelta(seconds=10),
+            "another writer won; the next try sees its state",
+        ),
         RetryRule(
             [SourceUnavailableError, RegistryUnavailableError, EndpointUnavailableError],
             RetryAction.RETRY,
@@ -27,7 +32,8 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-# 10 s, doubled five times: five minutes in all outlast a restart of the API server or of the database, and what passes soon waits little.
+# 10 s, doubled five times: five minutes in all outlast a restart of the API server or of the database, and what passes
+# soon waits little.
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": "updraft",
     "retries": 6,

@@ -31,14 +31,24 @@ def build_maintain_lake(workflows: Sequence[Workflow], *, doc: str) -> DAG:
     :param workflows: the declared ones
     :param doc: the Dag file's docstring, shown in the web UI
     """
-    dry_run = Param(False, type="boolean", title="Dry run", description_md="Count what would go, in the tasks' results; change nothing.")
-    with _dag("maintain_lake", doc, schedule=CronTriggerTimetable(EVERY_NIGHT, timezone="UTC"), params={"dry_run": dry_run}) as dag:
+    dry_run = Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description_md="Count what would go, in the tasks' results; change nothing.",
+    )
+    with _dag(
+        "maintain_lake", doc, schedule=CronTriggerTimetable(EVERY_NIGHT, timezone="UTC"), params={"dry_run": dry_run}
+    ) as dag:
         tidy_ledger = TidyLedgerOperator(
-            task_id="tidy_ledger", doc_md=f"{TidyLedgerOperator.__doc__}\n\n*Triage:* clear this task; a failed round loses nothing."
+            task_id="tidy_ledger",
+            doc_md=f"{TidyLedgerOperator.__doc__}\n\n*Triage:* clear this task; a failed round loses nothing.",
         )
         for workflow in workflows:
             step: dict[str, Any] = {"workflow": workflow, **task_callbacks(workflow=workflow)}
-            tidy = TidyTablesOperator(task_id=f"tidy_{workflow.name}", on_success_callback=TellOfSuccess(workflow=workflow), **step)
+            tidy = TidyTablesOperator(
+                task_id=f"tidy_{workflow.name}", on_success_callback=TellOfSuccess(workflow=workflow), **step
+            )
             if isinstance(workflow.source, SurveySource):
                 RetentionOperator(task_id=f"retention_{workflow.name}", **step) >> tidy
             tidy >> tidy_ledger
@@ -60,12 +70,16 @@ def build_erase_respondent(workflows: Sequence[Workflow], *, doc: str) -> DAG:
             type="string",
             pattern="^[0-9a-f]{64}$",
             title="Pseudonym",
-            description_md="What `python -m include.privacy <survey>` prints for an identifier. Never the identifier itself.",
+            description_md="What `python -m include.privacy <survey>` prints for an identifier. Never the identifier "
+            "itself.",
         ),
     }
     with _dag("erase_respondent", doc, schedule=None, params=params) as dag:
         step: dict[str, Any] = {"surveys": surveys, **task_callbacks(among=surveys)}
-        triage = "\n\n*Triage:* the message names the cause. Clear this task: each step may be repeated, and what is gone stays gone."
+        triage = (
+            "\n\n*Triage:* the message names the cause. Clear this task: each step may be repeated, and what is "
+            "gone stays gone."
+        )
         request = RequestErasureOperator(task_id="request", doc_md=f"{RequestErasureOperator.__doc__}{triage}", **step)
         models = FindModelsOperator(task_id="find_models", doc_md=f"{FindModelsOperator.__doc__}{triage}", **step)
         erase = EraseOperator(

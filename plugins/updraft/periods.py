@@ -29,9 +29,13 @@ def resolve_partition(context: Any, *, every: Every, start: datetime | None = No
     key = context.get("partition_key") or context["params"].get("partition")
     window = window_of_key(every, key) if key else last_window_before(every, run_after)
     if start is not None and window.start < window_of_moment(every, start).start:
-        raise PartitionError(f"partition {window.key!r} lies before the workflow's start {start:%Y-%m-%d}: choose a later one")
+        raise PartitionError(
+            f"partition {window.key!r} lies before the workflow's start {start:%Y-%m-%d}: choose a later one"
+        )
     if window.end > datetime.now(UTC):
-        raise PartitionError(f"partition {window.key!r} is not over until {window.end:%Y-%m-%d %H:%M} UTC: run it after that")
+        raise PartitionError(
+            f"partition {window.key!r} is not over until {window.end:%Y-%m-%d %H:%M} UTC: run it after that"
+        )
     return window
 
 
@@ -58,7 +62,9 @@ def resolve_as_of(context: Any, workflow: Workflow, *, requested: str | None = N
     else:
         as_of = last_window_before(every, context["dag_run"].run_after).end
     if as_of > datetime.now(UTC):
-        raise PartitionError(f"as_of {as_of:%Y-%m-%d} lies in the future: a model can't be trained on what is not known yet")
+        raise PartitionError(
+            f"as_of {as_of:%Y-%m-%d} lies in the future: a model can't be trained on what is not known yet"
+        )
     return as_of
 
 
@@ -81,7 +87,9 @@ def _parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except (ValueError, TypeError):
-        raise PartitionError(f"the request's as_of {text!r} is no time: it comes from the monitor, ask for a training by hand") from None
+        raise PartitionError(
+            f"the request's as_of {text!r} is no time: it comes from the monitor, ask for a training by hand"
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -58,11 +58,14 @@ def _form(workflows: Sequence[Workflow]) -> dict[str, Param]:
             items={"type": "string", "pattern": KEY_PATTERN},
             maxItems=MAX_PARTITIONS,
             title="Partitions",
-            description_md="Keys, one a line. Empty: the range below; without that, all partitions of which rows are held back.",
+            description_md="Keys, one a line. Empty: the range below; without that, all partitions of which rows are "
+            "held back.",
         ),
         "first_partition": _bound("First partition", "From this key on."),
         "last_partition": _bound("Last partition", "Up to this key, included."),
-        "dry_run": Param(False, type="boolean", title="Dry run", description_md="Count what would change; write nothing."),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description_md="Count what would change; write nothing."
+        ),
     }
 
 

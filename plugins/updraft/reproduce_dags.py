@@ -26,26 +26,37 @@ def build_reproduce_model(workflows: Sequence[Workflow], *, doc: str) -> DAG:
     """
     params = {
         "workflow": Param(
-            type="string", enum=[workflow.name for workflow in workflows], title="Workflow", description_md="Whose model to rebuild."
+            type="string",
+            enum=[workflow.name for workflow in workflows],
+            title="Workflow",
+            description_md="Whose model to rebuild.",
         ),
         "version": Param(
-            type="string", pattern=r"^[1-9][0-9]{0,9}$", title="Version", description_md="Number of the version, as in the registry."
+            type="string",
+            pattern=r"^[1-9][0-9]{0,9}$",
+            title="Version",
+            description_md="Number of the version, as in the registry.",
         ),
     }
     defaults = {**TASK_DEFAULTS, **task_callbacks(among=workflows)}
     with _dag("reproduce_model", doc, schedule=None, params=params, default_args=defaults) as dag:
-        ReproduceVersionOperator(task_id="reproduce", workflows=workflows, on_success_callback=TellOfSuccess(among=workflows))
+        ReproduceVersionOperator(
+            task_id="reproduce", workflows=workflows, on_success_callback=TellOfSuccess(among=workflows)
+        )
     return dag
 
 
 def build_audit_models(workflows: Sequence[Workflow], *, doc: str) -> DAG:
     """
-    Build `audit_models`: for each workflow a task that rebuilds one of its older versions; a failed one does not stop the others.
+    Build `audit_models`: for each workflow a task that rebuilds one of its older versions; a failed one does not stop
+    the others.
 
     :param workflows: the declared ones
     :param doc: the Dag file's docstring, shown in the web UI
     """
-    with _dag("audit_models", doc, schedule=CronTriggerTimetable(EVERY_SUNDAY, timezone="UTC"), default_args=TASK_DEFAULTS) as dag:
+    with _dag(
+        "audit_models", doc, schedule=CronTriggerTimetable(EVERY_SUNDAY, timezone="UTC"), default_args=TASK_DEFAULTS
+    ) as dag:
         for workflow in workflows:
             AuditModelOperator(
                 task_id=f"audit_{workflow.name}",

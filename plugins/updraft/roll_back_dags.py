@@ -37,7 +37,9 @@ def build_roll_back_model(workflows: Sequence[Workflow], *, doc: str) -> DAG:
             title="To time",
             description_md="Instead of a version: whichever was champion at this moment.",
         ),
-        "reason": Param(type="string", minLength=3, maxLength=300, title="Reason", description_md="Stands in `ledger/promotions`."),
+        "reason": Param(
+            type="string", minLength=3, maxLength=300, title="Reason", description_md="Stands in `ledger/promotions`."
+        ),
     }
     with DAG(
         "roll_back_model",

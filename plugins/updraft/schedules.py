@@ -37,11 +37,14 @@ _WINDOW = {"day": DayWindow, "week": WeekWindow, "month": MonthWindow}
 
 def every_partition(every: Every, *, delay: timedelta = timedelta(0)) -> CronPartitionTimetable:
     """
-    Run as each partition ends, or as many whole periods later as fit into `delay`; what is left of it the run waits out.
+    Run as each partition ends, or as many whole periods later as fit into `delay`; what is left of it the run waits
+    out.
 
     Scheduled and backfilled runs of one partition carry the same key, whatever the delay.
     """
-    return CronPartitionTimetable(_CRON[every], timezone="UTC", run_offset=-1 - delay // _SHORTEST[every], key_format=KEY_FORMATS[every])
+    return CronPartitionTimetable(
+        _CRON[every], timezone="UTC", run_offset=-1 - delay // _SHORTEST[every], key_format=KEY_FORMATS[every]
+    )
 
 
 def when_period_is_validated(workflow: Workflow) -> PartitionedAssetTimetable:

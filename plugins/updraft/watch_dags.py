@@ -11,8 +11,10 @@ from include.workflow import Workflow
 from updraft.operators.watch import WatchRunsOperator
 
 TASK_DOC = (
-    "One round: find failed runs and missing partitions that nobody has recorded, close what is mended, send what is not sent.\n\n"
-    "*Triage:* nothing to do as long as the next round is green. If every round fails, the log names the workflow and the cause."
+    "One round: find failed runs and missing partitions that nobody has recorded, close what is mended, send what is "
+    "not sent.\n\n"
+    "*Triage:* nothing to do as long as the next round is green. If every round fails, the log names the workflow and "
+    "the cause."
 )
 
 
@@ -38,6 +40,11 @@ def build_watch_dag(*, doc: str, workflows: Sequence[Workflow] | None = None) ->
     ) as dag:
         # The next round is the retry.
         WatchRunsOperator(
-            task_id="watch", workflows=workflows, doc_md=TASK_DOC, retries=0, execution_timeout=timedelta(minutes=4), owner="updraft"
+            task_id="watch",
+            workflows=workflows,
+            doc_md=TASK_DOC,
+            retries=0,
+            execution_timeout=timedelta(minutes=4),
+            owner="updraft",
         )
     return dag

@@ -1,9 +1,10 @@
 """
 `make acceptance`: what Updraft claims, tried on real parts; a row a claim with its figure, exit 1 when one falls short.
 
-`make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test or several; what
-a test gives to `record_property("figure", …)` is printed with its row. Two processes share the work: one tries what needs the stack of a
-whole demo (this folder), the other all else; a claim with tests in both has a row of each.
+`make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test
+or several; what a test gives to `record_property("figure", …)` is printed with its row. Two processes share the work:
+one tries what needs the stack of a whole demo (this folder), the other all else; a claim with tests in both has a row
+of each.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Claim:
     def row(self, name: str) -> str:
         """One line of the table, and below it each figure and what failed."""
         n_tests = self.n_passed + len(self.failed)
-        line = f"{'SHORT' if self.failed else 'met':6} {name:14} {self.n_passed} of {n_tests} checks ({self.seconds:.0f} s)"
+        line = (
+            f"{'SHORT' if self.failed else 'met':6} {name:14} {self.n_passed} of {n_tests} checks "
+            f"({self.seconds:.0f} s)"
+        )
         figures = [f"         {figure}" for figure in dict.fromkeys(self.figures)]
         return "\n".join([line, *figures, *(f"       ! {failure}" for failure in self.failed)])
 
@@ -65,7 +69,9 @@ class Table:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that can't be read is no claim that holds."""
         if report.failed:
-            self.claims["collection"].failed.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1][:300]}")
+            self.claims["collection"].failed.append(
+                f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1][:300]}"
+            )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what came of a test, and print the row that it completes."""
@@ -73,7 +79,9 @@ class Table:
         claim = self.claims[name]
         claim.seconds += report.duration
         if report.failed:
-            said = [line for line in report.longreprtext.splitlines() if line.startswith("E ")] or report.longreprtext.splitlines()
+            said = [
+                line for line in report.longreprtext.splitlines() if line.startswith("E ")
+            ] or report.longreprtext.splitlines()
             claim.failed.append(f"{report.nodeid.rpartition('/')[2]} ({report.when}): {said[0][:300] if said else ''}")
         if report.when == "call":
             claim.n_passed += report.passed
@@ -88,12 +96,22 @@ def try_part(part: str) -> int:
     """Try the claims of one part in this process; what came of them goes to a file too."""
     table = Table({name for name in os.environ.get("ONLY", "").replace(",", " ").split() if name})
     # pytest's own output goes to a file: the screen is for the rows.
-    arguments = [*PARTS[part], "--claims", "-p", "no:terminal", "-p", "no:cacheprovider", f"--junitxml={FOLDER / part}.xml"]
+    arguments = [
+        *PARTS[part],
+        "--claims",
+        "-p",
+        "no:terminal",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={FOLDER / part}.xml",
+    ]
     code = pytest.main(arguments, plugins=[table])
     short = sorted(name for name, claim in table.claims.items() if claim.failed or claim.awaited)
     if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED}:
         short.append(f"pytest itself (exit {int(code)})")
-    (FOLDER / f"{part}.json").write_text(json.dumps({"known": sorted(table.known), "tried": sorted(table.claims), "short": short}))
+    (FOLDER / f"{part}.json").write_text(
+        json.dumps({"known": sorted(table.known), "tried": sorted(table.claims), "short": short})
+    )
     return 1 if short else 0
 
 
@@ -108,7 +126,9 @@ def main() -> int:
     if unknown := set(os.environ.get("ONLY", "").replace(",", " ").split()) - known:
         print(f"No claim is named {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}")
         return 2
-    print(f"\n{len(tried - short)} of {len(tried)} claims met in {monotonic() - begun:.0f} s; each test: {FOLDER}/*.xml")
+    print(
+        f"\n{len(tried - short)} of {len(tried)} claims met in {monotonic() - begun:.0f} s; each test: {FOLDER}/*.xml"
+    )
     if short:
         print(f"Short: {', '.join(sorted(short))}. One alone: make acceptance ONLY={min(short)}")
     return 0 if set(codes.values()) == {0} else 1

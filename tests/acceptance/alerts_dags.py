@@ -1,4 +1,7 @@
-"""The Dags of `test_alerts.py`: a workflow that tells somebody, whose tasks wait while a test asks them to, and a naive Dag beside it."""
+"""
+The Dags of `test_alerts.py`: a workflow that tells somebody, whose tasks wait while a test asks them to, and a naive
+Dag beside it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ def declare(name: str) -> Workflow:
         name=name,
         description="Which parcels will arrive late?",
         source=DatabaseSource(
-            conn_id="parcels_db", query="extract.sql", event_time="sent_at", known_time="recorded_at", key=("parcel_id",)
+            conn_id="parcels_db",
+            query="extract.sql",
+            event_time="sent_at",
+            known_time="recorded_at",
+            key=("parcel_id",),
         ),
         partition=Partition(every="day", start=date(2026, 1, 5)),
         target=Target(column="is_late"),

@@ -1,8 +1,10 @@
 """
-What is really running: the stack of one whole `make demo`, which all these tests share. To bring one up, and to let it idle, costs minutes.
+What is really running: the stack of one whole `make demo`, which all these tests share. To bring one up, and to let it
+idle, costs minutes.
 
-Beside the project's Dags it has those of `alerts_dags.py`. The alerts are tried while the demo goes on, for they wait most of their time;
-the stack's processes are killed at the end. `tests/conftest.py` sees to it that one worker runs all of it, in the order of the files.
+Beside the project's Dags it has those of `alerts_dags.py`. The alerts are tried while the demo goes on, for they wait
+most of their time; the stack's processes are killed at the end. `tests/conftest.py` sees to it that one worker runs all
+of it, in the order of the files.
 """
 
 from __future__ import annotations
@@ -111,10 +113,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         with (folder / "demo.log").open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "embedded", "demo"],
-                env=environment, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True,
+                env=environment, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
         try:
-            yield Running(home=home, process=process, environment=environment, folder=folder, dags=dags, mail=mail, hook=hook, naive=naive)
+            yield Running(
+                home=home,
+                process=process,
+                environment=environment,
+                folder=folder,
+                dags=dags,
+                mail=mail,
+                hook=hook,
+                naive=naive,
+            )
         finally:
             process.kill()
             process.wait()
@@ -168,5 +180,6 @@ def _trust(certificate: Path) -> Path:
 def _embedded(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "embedded", command],
-        env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=DEMO_SECONDS, stdin=subprocess.DEVNULL,
+        env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=DEMO_SECONDS,
+        stdin=subprocess.DEVNULL,
     )  # fmt: skip

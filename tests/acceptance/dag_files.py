@@ -1,4 +1,7 @@
-"""The Dag files of the stack that the system tests share: the project's own, and those that tell a mail server and a web hook."""
+"""
+The Dag files of the stack that the system tests share: the project's own, and those that tell a mail server and a web
+hook.
+"""
 
 from __future__ import annotations
 

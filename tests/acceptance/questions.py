@@ -20,7 +20,9 @@ TABLES = ("raw", "validated", "quarantine")
 
 def backfill(demo: Demo, weeks: list[datetime]) -> None:
     start, end = weeks[0], weeks[-1] + timedelta(days=6)
-    number = demo.client.backfill("flight_delays.ingest", start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}", reprocess="completed")
+    number = demo.client.backfill(
+        "flight_delays.ingest", start=f"{start:%Y-%m-%d}", end=f"{end:%Y-%m-%d}", reprocess="completed"
+    )
     deadline = time.monotonic() + 600
     while not demo.client.call("GET", f"backfills/{number}")["completed_at"]:
         assert time.monotonic() < deadline, "the backfill did not end within ten minutes"
@@ -53,7 +55,9 @@ def current_bytes(demo: Demo) -> dict[str, str]:
 
 
 def gate_state(demo: Demo, run_id: str) -> str:
-    return next(task["state"] for task in demo.client.task_instances("flight_delays.train", run_id) if task["task_id"] == "gate")
+    return next(
+        task["state"] for task in demo.client.task_instances("flight_delays.train", run_id) if task["task_id"] == "gate"
+    )
 
 
 def latest_runs(demo: Demo) -> dict[str, dict]:
@@ -70,7 +74,10 @@ def differing_partitions(demo: Demo, keys: list[str]) -> list[str]:
         flights, cancelled = expected_counts(package, key, shift)
         line = latest[key]
         ledger = (line["rows_in"], line["rows_published"], line["rows_quarantined"], line["rows_duplicate"])
-        tables = tuple(read_partition(demo.lake, f"flight_delays/{table}", key).num_rows for table in ("raw", "validated", "quarantine"))
+        tables = tuple(
+            read_partition(demo.lake, f"flight_delays/{table}", key).num_rows
+            for table in ("raw", "validated", "quarantine")
+        )
         if ledger != (flights, flights - cancelled, cancelled, 0) or tables != ledger[:3]:
             wrong.append(f"{key}: ledger {ledger}, tables {tables}, package {flights} of which {cancelled} cancelled")
     return wrong

@@ -31,7 +31,8 @@ class AirflowStack:
 @contextmanager
 def running_stack(folder: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[AirflowStack]:
     """
-    Run a stack for the length of a `with` block; `UPDRAFT_DAGS_FOLDER` in `environ` names other Dags than the project's.
+    Run a stack for the length of a `with` block; `UPDRAFT_DAGS_FOLDER` in `environ` names other Dags than the
+    project's.
 
     That its end leaves no process is checked each time.
     """
@@ -47,7 +48,9 @@ def running_stack(folder: Path, *, environ: Mapping[str, str] | None = None) -> 
 
 def signed_in(home: Home) -> AirflowClient:
     """Sign in as a home's administrator."""
-    return AirflowClient(f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"])
+    return AirflowClient(
+        f"http://127.0.0.1:{home.ports['airflow']}", user=ADMIN_USER, password=home.secrets["admin_password"]
+    )
 
 
 def assert_ended(home: Home, n_stopped: int) -> None:

@@ -17,7 +17,15 @@ from embedded.api_client import FINISHED
 from include.lake.ledger import DECISIONS, PROMOTIONS, RUNS, current_champion, latest_decision, read_ledger
 from include.lake.partitions import list_partitions, read_partition
 from tests.acceptance.dag_files import hurry
-from tests.acceptance.questions import backfill, current_bytes, differing_partitions, gate_state, latest_runs, trainings, wait_for_trainings
+from tests.acceptance.questions import (
+    backfill,
+    current_bytes,
+    differing_partitions,
+    gate_state,
+    latest_runs,
+    trainings,
+    wait_for_trainings,
+)
 from tests.acceptance.watched import wait_for
 
 pytestmark = [pytest.mark.claim("demo"), pytest.mark.timeout(1500)]
@@ -28,7 +36,8 @@ STEPS = ("ingest", "train", "deploy", "monitor")
 def test_demo_file_has_what_others_read(demo):
     facts = demo.facts
     assert set(facts) >= {
-        "workflow", "airflow_url", "airflow_user", "airflow_password", "endpoint_url", "sample_request", "model_name", "model_version",
+        "workflow", "airflow_url", "airflow_user", "airflow_password", "endpoint_url", "sample_request",
+        "model_name", "model_version",
         "verdict", "rows", "lake_uri", "registry_uri", "calendar_shift_days", "seconds",
     }  # fmt: skip
     assert facts["verdict"] == "PROMOTE"
@@ -77,7 +86,9 @@ def test_dags_are_green(demo, step):
 def test_only_the_last_week_started_a_training(demo):
     (run,) = demo.client.runs("flight_delays.train")
     assert run["run_type"] == "asset_triggered"
-    states = {task["task_id"]: task["state"] for task in demo.client.task_instances("flight_delays.train", run["dag_run_id"])}
+    states = {
+        task["task_id"]: task["state"] for task in demo.client.task_instances("flight_delays.train", run["dag_run_id"])
+    }
     assert set(states.values()) == {"success"}
 
 
@@ -137,9 +148,16 @@ def weeks(demo) -> list[datetime]:
 
 @pytest.fixture(scope="module")
 def backfilled(demo, weeks):
-    """A backfill of those 28 days, all of them run anew, to its end and that of what it starts. How well these search does not matter."""
+    """
+    A backfill of those 28 days, all of them run anew, to its end and that of what it starts. How well these search does
+    not matter.
+    """
     hurry(demo.running.dags)
-    before = {"champion": current_champion(demo.lake, "flight_delays"), "bytes": current_bytes(demo), "trainings": trainings(demo)}
+    before = {
+        "champion": current_champion(demo.lake, "flight_delays"),
+        "bytes": current_bytes(demo),
+        "trainings": trainings(demo),
+    }
     backfill(demo, weeks)
     wait_for_trainings(demo, len(before["trainings"]) + 4)
     return before
@@ -165,7 +183,10 @@ def test_it_never_moves_the_champion_back(demo, backfilled):
     assert current_champion(demo.lake, "flight_delays") == backfilled["champion"]
     served = requests.get(f"{demo.facts['endpoint_url']}/version", timeout=10).json()["model_version"]
     assert served == backfilled["champion"].model_version
-    as_ofs = [line["as_of"] for line in read_ledger(demo.lake, PROMOTIONS, workflow="flight_delays").sort_by("epoch").to_pylist()]
+    as_ofs = [
+        line["as_of"]
+        for line in read_ledger(demo.lake, PROMOTIONS, workflow="flight_delays").sort_by("epoch").to_pylist()
+    ]
     assert as_ofs == sorted(as_ofs)
 
 
@@ -191,7 +212,9 @@ def test_it_changed_no_byte_and_neither_does_another(demo, weeks, backfilled, re
 @pytest.fixture(scope="module")
 def refused(demo, backfilled) -> str:
     """A training run of the backfill that the gate has refused."""
-    return next(run for run in trainings(demo) if run not in backfilled["trainings"] and gate_state(demo, run) == "skipped")
+    return next(
+        run for run in trainings(demo) if run not in backfilled["trainings"] and gate_state(demo, run) == "skipped"
+    )
 
 
 def shipped(demo) -> tuple[int, str, str]:
@@ -203,7 +226,13 @@ def shipped(demo) -> tuple[int, str, str]:
 
 def wait_until_idle(demo) -> None:
     """Until neither training nor deployment has anything to do."""
-    wait_for(lambda: all(run["state"] in FINISHED for step in ("train", "deploy") for run in demo.client.runs(f"flight_delays.{step}")))
+    wait_for(
+        lambda: all(
+            run["state"] in FINISHED
+            for step in ("train", "deploy")
+            for run in demo.client.runs(f"flight_delays.{step}")
+        )
+    )
 
 
 @pytest.mark.claim("refusal")
@@ -224,7 +253,13 @@ def test_marking_any_task_of_a_refused_run_as_succeeded_ships_nothing(demo, refu
 @pytest.mark.claim("refusal")
 def test_with_the_gate_marked_what_follows_it_fails_by_its_evidence(demo, refused):
     before = shipped(demo)
-    body = {"dag_run_id": refused, "task_ids": ["register"], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+    body = {
+        "dag_run_id": refused,
+        "task_ids": ["register"],
+        "dry_run": False,
+        "only_failed": False,
+        "reset_dag_runs": True,
+    }
     demo.client.call("POST", "dags/flight_delays.train/clearTaskInstances", body=body)
     demo.client.wait_for_run("flight_delays.train", refused, timeout_seconds=300)
     states = {task["task_id"]: task["state"] for task in demo.client.task_instances("flight_delays.train", refused)}
@@ -235,7 +270,11 @@ def test_with_the_gate_marked_what_follows_it_fails_by_its_evidence(demo, refuse
 @pytest.mark.claim("refusal")
 def test_clearing_a_refused_run_ships_nothing(demo, refused, record_property):
     before = shipped(demo)
-    demo.client.call("POST", f"dags/flight_delays.train/dagRuns/{quote(refused)}/clear", body={"dry_run": False, "only_failed": False})
+    demo.client.call(
+        "POST",
+        f"dags/flight_delays.train/dagRuns/{quote(refused)}/clear",
+        body={"dry_run": False, "only_failed": False},
+    )
     demo.client.wait_for_run("flight_delays.train", refused, timeout_seconds=600)
     wait_until_idle(demo)
     assert gate_state(demo, refused) == "skipped"

@@ -49,7 +49,10 @@ def has_started(home: Home, names: set[str]) -> bool:
 
 
 def seconds_to_recover(home: Home, killed: str, pid: int, *, hold_seconds: float) -> float:
-    """Seconds until the killed process has a successor and all are healthy, and stay so: some notice a lost database late."""
+    """
+    Seconds until the killed process has a successor and all are healthy, and stay so: some notice a lost
+    database late.
+    """
     begun = time.monotonic()
     healthy_since = None
     while healthy_since is None or time.monotonic() - healthy_since < hold_seconds:
@@ -113,7 +116,10 @@ def old_days(demo: Demo, *, weeks_ago: int, n_days: int = 21) -> list[str]:
 
 
 def start_backfill(demo: Demo, keys: list[str]) -> int:
-    """Start one, once Airflow holds the one before for complete, and wait until it has tasks in flight and some done."""
+    """
+    Start one, once Airflow holds the one before for complete, and wait until it has tasks in flight and
+    some done.
+    """
 
     def is_over() -> bool:
         found = demo.client.call("GET", "backfills", dag_id="flight_delays.ingest")["backfills"]
@@ -126,7 +132,9 @@ def start_backfill(demo: Demo, keys: list[str]) -> int:
 
 
 def backfill_runs(demo: Demo, keys: list[str]) -> list[dict[str, Any]]:
-    return [run for run in demo.client.runs("flight_delays.ingest", run_type="backfill") if run["partition_key"] in keys]
+    return [
+        run for run in demo.client.runs("flight_delays.ingest", run_type="backfill") if run["partition_key"] in keys
+    ]
 
 
 def assert_complete(demo: Demo, keys: list[str]) -> None:
@@ -149,7 +157,9 @@ def test_all_processes_killed_during_a_backfill_it_ends_complete(demo: Demo, rec
     assert_complete(demo, keys)
     seconds = time.monotonic() - begun
     record_property(
-        "figure", f"{len(names)} processes killed during a backfill of {len(keys)} days: complete {seconds:.0f} s after the first"
+        "figure",
+        f"{len(names)} processes killed during a backfill of {len(keys)} days: complete {seconds:.0f} s after the "
+        "first",
     )
 
 
@@ -161,12 +171,23 @@ def test_the_supervisor_killed_with_tasks_in_flight_the_next_up_heals(demo: Demo
     assert supervisor is not None
     send_signal(supervisor, signal.SIGKILL)
     command = [sys.executable, "-m", "embedded", "up"]
-    up = subprocess.run(command, cwd=PROJECT_ROOT, env=demo.running.environment, capture_output=True, text=True, check=False, timeout=600)
+    up = subprocess.run(
+        command,
+        cwd=PROJECT_ROOT,
+        env=demo.running.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
     assert up.returncode == 0, up.stdout + up.stderr
     seconds = time.monotonic() - begun
     assert [process for process in before if is_running(process)] == []
     assert_complete(demo, keys)
-    told = f"supervisor killed with {len(before)} processes: `up` heals in {seconds:.0f} s, none is left over, {len(keys)} days complete"
+    told = (
+        f"supervisor killed with {len(before)} processes: `up` heals in {seconds:.0f} s, none is left over, "
+        f"{len(keys)} days complete"
+    )
     record_property("figure", told)
 
 
@@ -178,7 +199,10 @@ def test_second_start_leaves_all_in_place(airflow_stack: AirflowStack) -> None:
 
 
 def test_neighbour_lives_through_our_end(airflow_stack: AirflowStack, tmp_path: Path) -> None:
-    """Two homes side by side: the second one's supervisor is killed once all has started, and its children end; the first one goes on."""
+    """
+    Two homes side by side: the second one's supervisor is killed once all has started, and its children end; the first
+    one goes on.
+    """
     theirs, home = pids(airflow_stack.home), Home(folder=tmp_path / "state")
     start(home, {**os.environ, "UPDRAFT_SERVE_WORKFLOW": ""})
     try:
@@ -200,7 +224,9 @@ def test_commands_tell_what_runs(airflow_stack: AirflowStack) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "UPDRAFT_HOME": str(airflow_stack.home.folder)}
         command = [sys.executable, "-m", "embedded", *arguments]
-        return subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
 
     wait_until_healthy(airflow_stack.home)
     status = run("status")

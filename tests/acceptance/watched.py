@@ -1,4 +1,7 @@
-"""A stack whose Dags tell a mail server and a web hook of what goes wrong: runs to start, hold and kill; and what was told."""
+"""
+A stack whose Dags tell a mail server and a web hook of what goes wrong: runs to start, hold and kill; and what was
+told.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +67,15 @@ class Watched:
         return path
 
     def kill(self, dag_id: str, run_id: str, *, with_worker: bool = False) -> float:
-        """Kill the process of the run's running task, and with it the worker that supervises it, as a lost machine does; return when."""
+        """
+        Kill the process of the run's running task, and with it the worker that supervises it, as a lost machine does;
+        return when.
+        """
 
         def running() -> int | None:
-            found = [t for t in self.stack.client.task_instances(dag_id, run_id) if t["state"] == "running" and t["pid"]]
+            found = [
+                t for t in self.stack.client.task_instances(dag_id, run_id) if t["state"] == "running" and t["pid"]
+            ]
             return int(found[0]["pid"]) if found else None
 
         pid = wait_for(running)
@@ -82,7 +90,10 @@ class Watched:
 
     def heard_at(self, key: str) -> float:
         """When the later of the two channels first heard of a partition."""
-        told = (zip(self.mail.subjects, self.mail.arrivals, strict=True), zip(self.hook.texts, self.hook.arrivals, strict=True))
+        told = (
+            zip(self.mail.subjects, self.mail.arrivals, strict=True),
+            zip(self.hook.texts, self.hook.arrivals, strict=True),
+        )
         return max(min(at for subject, at in heard if key in subject) for heard in told)
 
 
@@ -96,10 +107,14 @@ def wait_for(ask: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> Any:
 
 def fill(path: Path, rows: pa.Table, *, key: str) -> None:
     """Put one day of rows into the source, in place of what it had of that day."""
-    columns = {n: pc.strftime(rows[n], "%Y-%m-%d %H:%M:%S") if pa.types.is_timestamp(rows[n].type) else rows[n] for n in rows.column_names}
+    columns = {
+        n: pc.strftime(rows[n], "%Y-%m-%d %H:%M:%S") if pa.types.is_timestamp(rows[n].type) else rows[n]
+        for n in rows.column_names
+    }
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS parcels (parcel_id INTEGER, sent_at TIMESTAMP, recorded_at TIMESTAMP, depot TEXT,"
+            "CREATE TABLE IF NOT EXISTS parcels (parcel_id INTEGER, sent_at TIMESTAMP, recorded_at TIMESTAMP, depot "
+            "TEXT,"
             " distance_km REAL, weight_kg REAL, is_late BOOLEAN)"
         )
         connection.execute("DELETE FROM parcels WHERE substr(sent_at, 1, 10) = ?", [key])

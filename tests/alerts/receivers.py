@@ -57,7 +57,9 @@ class MailSink:
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Fields of an Airflow connection to it."""
-        extra = {"from": "updraft@example.com", "to": "ops@example.com"} | ({} if self.certificate else {"starttls": False})
+        extra = {"from": "updraft@example.com", "to": "ops@example.com"} | (
+            {} if self.certificate else {"starttls": False}
+        )
         login = {"login": LOGIN, "password": PASSWORD} if self.certificate else {}
         return {"conn_type": "smtp", "host": "localhost", "port": self.port, "extra": extra, **login, **changes}
 
@@ -70,7 +72,12 @@ def mail_sink(*, certificate: Path | None = None) -> Iterator[MailSink]:
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-        options = {"tls_context": context, "require_starttls": True, "authenticator": _check_login, "auth_required": True}
+        options = {
+            "tls_context": context,
+            "require_starttls": True,
+            "authenticator": _check_login,
+            "auth_required": True,
+        }
     sink.port = free_port()  # not 0: the controller connects to the port that it was given
     controller = Controller(sink, hostname="127.0.0.1", port=sink.port, **options)
     with warnings.catch_warnings():
@@ -92,7 +99,9 @@ def write_certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+    builder = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1)
+    )
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     certificate = builder.sign(key, hashes.SHA256())
@@ -131,7 +140,10 @@ class HookSink:
         return {"conn_type": "http", "host": f"http://127.0.0.1:{self.port}/alerts", "password": self.secret, **changes}
 
     def answer(self, headers: dict[str, str], body: bytes) -> int:
-        """Say whether a request is taken: as docs/alerts.md tells a receiver to check it, by the standard library alone."""
+        """
+        Say whether a request is taken: as docs/alerts.md tells a receiver to check it, by the standard
+        library alone.
+        """
         if self.secret:
             signed = headers["x-updraft-timestamp"].encode() + b"." + body
             wanted = "sha256=" + hmac.new(self.secret.encode(), signed, hashlib.sha256).hexdigest()

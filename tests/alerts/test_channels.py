@@ -1,4 +1,7 @@
-"""Each channel against a real server: it arrives, whole and once; what is refused is an error without a secret in it."""
+"""
+Each channel against a real server: it arrives, whole and once; what is refused is an error without a
+secret in it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,11 @@ def send(settings: dict[str, Any]) -> None:
 def test_a_mail_arrives_encrypted_and_signed_in(mail: MailSink) -> None:
     send(mail.settings())
     (message,) = mail.messages
-    assert (message["From"], message["To"], message["Subject"]) == ("updraft@example.com", "ops@example.com", LETTER.subject)
+    assert (message["From"], message["To"], message["Subject"]) == (
+        "updraft@example.com",
+        "ops@example.com",
+        LETTER.subject,
+    )
     assert message["Message-ID"] == f"<{'d' * 32}@example.com>"
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None
@@ -57,14 +64,18 @@ def test_a_mail_goes_to_all_addresses(mail: MailSink) -> None:
     ],
 )
 def test_a_mail_that_is_not_taken_says_why_and_no_secret(mail: MailSink, changes: dict[str, Any], kind: str) -> None:
-    with pytest.raises(DeliveryError, match=f"^mail server of connection 'ops' did not take the message: {kind}$") as error:
+    with pytest.raises(
+        DeliveryError, match=f"^mail server of connection 'ops' did not take the message: {kind}$"
+    ) as error:
         send(mail.settings(**changes))
     assert mail.messages == []
     assert error.value.__context__ is None or error.value.__suppress_context__
     assert not any(secret in str(error.value) for secret in (PASSWORD, "another-secret-Kd55"))
 
 
-def test_a_mail_is_not_given_to_a_server_that_nobody_vouches_for(mail: MailSink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_is_not_given_to_a_server_that_nobody_vouches_for(
+    mail: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(DeliveryError, match="SSLCertVerificationError"):
         send(mail.settings())
@@ -96,7 +107,8 @@ def test_a_web_hook_takes_what_is_signed(hook: HookSink) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        lambda port: {"host": "127.0.0.1", "port": port, "schema": "alerts"},  # as Airflow reads http://:secret@127.0.0.1:1/alerts
+        # as Airflow reads http://:secret@127.0.0.1:1/alerts
+        lambda port: {"host": "127.0.0.1", "port": port, "schema": "alerts"},
         lambda port: {"host": "127.0.0.1", "port": port, "schema": "http"},
     ],
 )
@@ -126,7 +138,12 @@ def test_a_web_hook_is_not_asked_without_a_secret(hook: HookSink) -> None:
 
 def test_any_apprise_service_takes_it() -> None:
     with hook_sink(secret="") as service:
-        send({"conn_type": "apprise", "extra": {"config": {"path": f"json://127.0.0.1:{service.port}/alerts", "tag": "ops"}}})
+        send(
+            {
+                "conn_type": "apprise",
+                "extra": {"config": {"path": f"json://127.0.0.1:{service.port}/alerts", "tag": "ops"}},
+            }
+        )
     (body,) = service.bodies
     assert (body["title"], body["message"], body["type"]) == (LETTER.subject, LETTER.text.strip(), "failure")
 
@@ -139,13 +156,17 @@ def test_a_service_that_is_down_is_an_error() -> None:
 @pytest.mark.parametrize("config", [None, "not JSON", {}, {"path": "nonsense://secret-token-Pm19"}])
 def test_a_service_that_is_written_wrongly_shows_no_token(config: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(ChannelError, match=r"connection 'ops' (names no service|holds a URL that Apprise does not understand)") as error:
+    with pytest.raises(
+        ChannelError, match=r"connection 'ops' (names no service|holds a URL that Apprise does not understand)"
+    ) as error:
         send({"conn_type": "apprise", "extra": {"config": config}})
     assert "Pm19" not in str(error.value) + caplog.text
 
 
 def test_other_connections_are_refused() -> None:
-    with pytest.raises(ChannelError, match=r"connection 'ops' is of type 'postgres': alerts go to smtp, http, https or apprise"):
+    with pytest.raises(
+        ChannelError, match=r"connection 'ops' is of type 'postgres': alerts go to smtp, http, https or apprise"
+    ):
         send({"conn_type": "postgres"})
 
 

@@ -23,7 +23,13 @@ from include.workflow import Workflow
 
 
 def run_of(step: str = "ingest", *, key: str | None = "2026-01-06", **changes: Any) -> RunFacts:
-    known = {"dag_id": f"parcels.{step}", "run_id": f"manual__{step}", "partition_key": key, "conf": {}, "run_after": None}
+    known = {
+        "dag_id": f"parcels.{step}",
+        "run_id": f"manual__{step}",
+        "partition_key": key,
+        "conf": {},
+        "run_after": None,
+    }
     return RunFacts(**{**known, **changes})
 
 
@@ -38,7 +44,11 @@ def test_a_failed_task_is_told_with_its_cause_and_where(lake: Lake, workflow: Wo
     (incident,) = open_incidents(lake)
     assert (incident.kind, incident.subject, incident.partition_key) == ("failed_task", "ingest.extract", "2026-01-06")
     assert incident.summary == "SourceQueryError: table 'parcels' has no column 'depot'"
-    assert (incident.origin.dag_id, incident.origin.run_id, incident.origin.task_id) == ("parcels.ingest", "manual__ingest", "extract")
+    assert (incident.origin.dag_id, incident.origin.run_id, incident.origin.task_id) == (
+        "parcels.ingest",
+        "manual__ingest",
+        "extract",
+    )
     assert incident.details == {"triage": "mend the query"}
 
 
@@ -50,7 +60,9 @@ def test_the_text_of_a_strange_error_is_not_shown(lake: Lake, workflow: Workflow
 
 
 def test_a_refused_partition_brings_its_counts_reasons_and_masked_rows(lake: Lake, workflow: Workflow) -> None:
-    error = ContractViolationError("not published", counts={"rows_in": 9}, reasons=[("depot: in set", 4)], samples=[{"depot": "Aaaa"}])
+    error = ContractViolationError(
+        "not published", counts={"rows_in": 9}, reasons=[("depot: in set", 4)], samples=[{"depot": "Aaaa"}]
+    )
     record_task_failure(lake, workflow, run_of(), task_id="validate", error=error)
     (incident,) = open_incidents(lake)
     assert (incident.kind, incident.counts) == ("failed_validation", {"rows_in": 9})
@@ -59,7 +71,9 @@ def test_a_refused_partition_brings_its_counts_reasons_and_masked_rows(lake: Lak
 
 def test_a_page_is_told_by_its_name_in_the_web_ui_not_by_a_path_of_this_machine(lake: Lake, workflow: Workflow) -> None:
     error = ContractViolationError("not published", page="/srv/updraft/data_docs/parcels/2026-01-06/r-1.html")
-    assert str(error) == "not published\n  see /srv/updraft/data_docs/parcels/2026-01-06/r-1.html", "where a log is read, so is the disk"
+    assert str(error) == "not published\n  see /srv/updraft/data_docs/parcels/2026-01-06/r-1.html", (
+        "where a log is read, so is the disk"
+    )
     record_task_failure(lake, workflow, run_of(), task_id="validate", error=error)
     (incident,) = open_incidents(lake)
     assert incident.summary == "not published"
@@ -78,7 +92,8 @@ def test_who_said_why_is_not_told_again_by_the_run(lake: Lake, workflow: Workflo
 
 
 def test_a_task_that_is_lost_again_and_again_is_one_incident(lake: Lake, workflow: Workflow) -> None:
-    for is_retried in (True, True, False):  # the worker's loss calls twice: https://github.com/apache/airflow/issues/65400
+    # the worker's loss calls twice: https://github.com/apache/airflow/issues/65400
+    for is_retried in (True, True, False):
         record_task_loss(lake, workflow, run_of(), task_id="validate", is_retried=is_retried)
     assert failed(lake, workflow, run_of(), {"validate": "failed"}) == [("lost_task", "ingest.validate")]
     assert "Airflow tries it again by itself" in open_incidents(lake)[0].summary
@@ -91,7 +106,9 @@ def test_who_said_why_and_was_lost_then_is_one_incident(lake: Lake, workflow: Wo
 
 
 def test_mapped_tasks_are_one_incident(lake: Lake, workflow: Workflow) -> None:
-    assert failed(lake, workflow, run_of("train"), {"tune_0": "failed", "tune_1": "failed"}) == [("lost_task", "train.tune")]
+    assert failed(lake, workflow, run_of("train"), {"tune_0": "failed", "tune_1": "failed"}) == [
+        ("lost_task", "train.tune")
+    ]
 
 
 def test_a_run_can_fail_though_no_task_did(lake: Lake, workflow: Workflow) -> None:
@@ -105,7 +122,15 @@ def test_a_run_can_fail_though_no_task_did(lake: Lake, workflow: Workflow) -> No
 def test_a_success_ends_what_its_step_and_partition_had(lake: Lake, workflow: Workflow) -> None:
     for run in (run_of(), run_of(key="2026-01-07"), run_of("train")):
         record_task_loss(lake, workflow, run, task_id="t", is_retried=False)
-    open_incident(lake, workflow="parcels", partition_key="2026-01-06", kind="missing_readings", subject="ingest", summary="s", counts={})
+    open_incident(
+        lake,
+        workflow="parcels",
+        partition_key="2026-01-06",
+        kind="missing_readings",
+        subject="ingest",
+        summary="s",
+        counts={},
+    )
     assert record_run_success(lake, workflow, run_of()) == 1
     assert {(i.kind, i.partition_key) for i in open_incidents(lake)} == {
         ("lost_task", "2026-01-07"),
@@ -118,7 +143,9 @@ def test_a_good_run_ends_what_a_malformed_key_had(lake: Lake, workflow: Workflow
     """Nothing of it can be mended: such a partition does not exist."""
     malformed = run_of(key=None, conf={"partition": "../../etc/passwd"})
     record_task_failure(lake, workflow, malformed, task_id="extract", error=SourceQueryError("that is no day"))
-    record_task_loss(lake, workflow, run_of("monitor", key=None, conf={"partition": "x"}), task_id="t", is_retried=False)
+    record_task_loss(
+        lake, workflow, run_of("monitor", key=None, conf={"partition": "x"}), task_id="t", is_retried=False
+    )
     assert [i.partition_key for i in open_incidents(lake)] == ["", ""]
     assert record_run_success(lake, workflow, run_of()) == 1
     assert [i.subject for i in open_incidents(lake)] == ["monitor.t"]

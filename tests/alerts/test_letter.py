@@ -68,7 +68,14 @@ def test_a_letter_tells_what_a_person_needs(lake: Lake) -> None:
 
 def test_html_says_the_same_and_escapes(lake: Lake) -> None:
     html = told(lake).html
-    for part in ("12,000 rows in", "1,200", "depot: in set", "Aaaa", "mend the source or the suite", "workflow=parcels&amp;partition"):
+    for part in (
+        "12,000 rows in",
+        "1,200",
+        "depot: in set",
+        "Aaaa",
+        "mend the source or the suite",
+        "workflow=parcels&amp;partition",
+    ):
         assert part in html
     assert "between 0 and 5000 &lt;b&gt;" in html
     assert "<b>" not in html.replace("<b>What to do:</b>", "")
@@ -104,7 +111,8 @@ def test_an_incident_without_run_or_partition_has_no_dead_link(lake: Lake) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"kind": "missing_data", "subject": "ingest"}, {"kind": "lost_task", "subject": "monitor.collect_predictions"}]
+    "changes",
+    [{"kind": "missing_data", "subject": "ingest"}, {"kind": "lost_task", "subject": "monitor.collect_predictions"}],
 )
 def test_what_has_no_quarantine_has_no_link_to_it(lake: Lake, changes: dict[str, str]) -> None:
     open_incident(lake, **{**NAME, **changes}, summary="s", counts={})
@@ -176,7 +184,9 @@ def test_no_personal_value_is_in_any_message_log_or_incident(
     (message,) = mail.messages
     parts = [str(part.get_content()) for part in message.iter_parts()]  # type: ignore[attr-defined]
     ledger = b"".join(path.read_bytes() for path in sorted((tmp_path / "lake" / "ledger").rglob("*")) if path.is_file())
-    told = "\n".join([message.as_string(), *parts, hook.requests[0][1].decode(), caplog.text, repr(read_incidents(lake))])
+    told = "\n".join(
+        [message.as_string(), *parts, hook.requests[0][1].decode(), caplog.text, repr(read_incidents(lake))]
+    )
     found = [form for value in canaries() for form in forms(value) if form in told or form.encode() in ledger]
     assert found == []
     assert "depot" in told  # what is looked through is what was sent

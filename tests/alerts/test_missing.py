@@ -46,7 +46,9 @@ def test_a_day_is_late_an_hour_after_it_is_due(workflow: Workflow) -> None:
 
 
 def test_the_declared_delay_is_waited_for(workflow: Workflow) -> None:
-    slow = workflow.model_copy(update={"partition": Partition(every="day", start=workflow.partition.start, delay="6 hours")})
+    slow = workflow.model_copy(
+        update={"partition": Partition(every="day", start=workflow.partition.start, delay="6 hours")}
+    )
     assert late(slow, at(8, 6, 59), since=at(8)) == []
     assert late(slow, at(8, 7, 0), since=at(8)) == ["2026-01-07"]
 
@@ -72,7 +74,9 @@ def test_a_missing_partition_is_one_incident_until_it_arrives(lake: Lake, workfl
     assert record_missing(lake, workflow, now=at(8, 3, 31)) == []
     (incident,) = open_incidents(lake)
     assert (incident.kind, incident.partition_key, incident.subject) == ("missing_data", "2026-01-07", "ingest")
-    assert incident.summary.startswith("Partition 2026-01-07 should have been published since 2026-01-08 02:00 UTC, and is not")
+    assert incident.summary.startswith(
+        "Partition 2026-01-07 should have been published since 2026-01-08 02:00 UTC, and is not"
+    )
     append_run(lake, replace(FIRST, partition_key="2026-01-07", recorded_at=at(8, 4)))
     assert record_missing(lake, workflow, now=at(8, 4, 1)) == []
     assert [i.is_open for i in read_incidents(lake)] == [False]
@@ -81,7 +85,13 @@ def test_a_missing_partition_is_one_incident_until_it_arrives(lake: Lake, workfl
 def test_a_partition_whose_run_failed_is_not_told_as_missing_too(lake: Lake, workflow: Workflow) -> None:
     append_run(lake, FIRST)
     open_incident(
-        lake, workflow="parcels", partition_key="2026-01-07", kind="failed_validation", subject="ingest.validate", summary="s", counts={}
+        lake,
+        workflow="parcels",
+        partition_key="2026-01-07",
+        kind="failed_validation",
+        subject="ingest.validate",
+        summary="s",
+        counts={},
     )
     assert record_missing(lake, workflow, now=at(8, 3, 30)) == []
 

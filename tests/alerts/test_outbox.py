@@ -1,4 +1,7 @@
-"""Each message once: whoever competes, whatever is down, whenever a sender dies; and what cannot be promised is counted."""
+"""
+Each message once: whoever competes, whatever is down, whenever a sender dies; and what cannot be
+promised is counted.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ def test_an_incident_is_told_once_and_its_end_once(lake: Lake, hook: HookSink, o
     assert outbox.deliver().sent == 0
     mend(lake)
     assert [outbox.deliver().sent for _ in range(3)] == [1, 0, 0]
-    assert hook.texts == ["[Updraft] parcels 2026-01-05: a task failed", "[Updraft] Recovered: parcels 2026-01-05: a task failed"]
+    assert hook.texts == [
+        "[Updraft] parcels 2026-01-05: a task failed",
+        "[Updraft] Recovered: parcels 2026-01-05: a task failed",
+    ]
     assert [body["event"] for body in hook.bodies] == ["alert", "recovery"]
 
 
@@ -73,7 +79,9 @@ def test_a_new_channel_is_not_told_the_past(lake: Lake, outbox: Outbox) -> None:
     assert outbox.deliver(now=later(days=2)) == DeliveryCounts()
 
 
-def test_a_channel_that_is_down_is_told_later_once(lake: Lake, hook: HookSink, outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_channel_that_is_down_is_told_later_once(
+    lake: Lake, hook: HookSink, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
     hook.status = 503
     fail(lake)
     assert outbox.deliver() == DeliveryCounts(failed=1)
@@ -108,7 +116,9 @@ def test_hours_without_the_channel_lose_nothing(lake: Lake, hook: HookSink, outb
     assert {body["event"] for body in hook.bodies} == {"alert"}
 
 
-@pytest.mark.parametrize("error", [DeliveryError("there is no such connection"), ValueError("the password is Rumpelstiltskin")])
+@pytest.mark.parametrize(
+    "error", [DeliveryError("there is no such connection"), ValueError("the password is Rumpelstiltskin")]
+)
 def test_one_bad_channel_keeps_no_other_from_being_told(
     lake: Lake, hook: HookSink, outbox: Outbox, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,7 +128,9 @@ def test_one_bad_channel_keeps_no_other_from_being_told(
         return outbox.open_channel(name)
 
     fail(lake)
-    assert replace(outbox, channels=("broken", "ops_hook"), open_channel=open_channel).deliver() == DeliveryCounts(sent=1, failed=1)
+    assert replace(outbox, channels=("broken", "ops_hook"), open_channel=open_channel).deliver() == DeliveryCounts(
+        sent=1, failed=1
+    )
     assert len(hook.requests) == 1
     assert "'broken'" in caplog.text
     assert "Rumpelstiltskin" not in caplog.text
@@ -194,9 +206,13 @@ def test_of_four_watchers_one_sends(lake: Lake, hook: HookSink) -> None:
     for key in ("2026-01-05", "2026-01-06"):
         fail(lake, key)
     assert sum(run_together(deliver, lake, hook, n=4)) == 2
-    assert sorted(hook.texts) == ["[Updraft] parcels 2026-01-05: a task failed", "[Updraft] parcels 2026-01-06: a task failed"]
+    assert sorted(hook.texts) == [
+        "[Updraft] parcels 2026-01-05: a task failed",
+        "[Updraft] parcels 2026-01-06: a task failed",
+    ]
 
 
+@pytest.mark.claim("alerts")
 def test_the_control_without_a_ledger_sends_twice(lake: Lake, hook: HookSink) -> None:
     fail(lake)
     assert run_together(send_naively, lake, hook, n=2) == [1, 1]
@@ -207,8 +223,13 @@ DELIVER = "from tests.alerts.workers import outbox_of\noutbox_of(arguments).deli
 
 
 @pytest.mark.parametrize(("crash_at", "n_copies"), [("alert.before_send", 1), ("alert.after_send", 2)])
-def test_a_sender_that_dies_loses_no_message(lake: Lake, hook: HookSink, outbox: Outbox, crash_at: str, n_copies: int) -> None:
-    """At least once: who dies between the channel's answer and the ledger's line leaves a second copy, by the same name."""
+def test_a_sender_that_dies_loses_no_message(
+    lake: Lake, hook: HookSink, outbox: Outbox, crash_at: str, n_copies: int
+) -> None:
+    """
+    At least once: who dies between the channel's answer and the ledger's line leaves a second copy, by
+    the same name.
+    """
     fail(lake)
     arguments = {"lake": lake.uri, "settings": hook.settings()}
     assert run_snippet(DELIVER, arguments=arguments, crash_at=crash_at) == KILLED

@@ -35,7 +35,10 @@ def url(linear: ThreadEndpoint) -> str:
 @pytest.fixture
 def environment(linear: ThreadEndpoint, url: str, registry_settings: Settings, tmp_path: Path) -> dict[str, str]:
     """The settings of the page's process."""
-    registry = {"UPDRAFT_REGISTRY_URI": registry_settings.registry_uri, "UPDRAFT_ARTIFACTS_URI": registry_settings.artifacts_uri}
+    registry = {
+        "UPDRAFT_REGISTRY_URI": registry_settings.registry_uri,
+        "UPDRAFT_ARTIFACTS_URI": registry_settings.artifacts_uri,
+    }
     (tmp_path / "sample_request.parcels.json").write_text(json.dumps(PARCEL))
     return {"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_ENDPOINT_URL": url, **registry}
 
@@ -95,7 +98,9 @@ def test_without_an_endpoint_the_page_says_so(environment, monkeypatch):
     assert "does not answer" in page.error[0].value
 
 
-@pytest.mark.parametrize(("arguments", "said"), [([""], "Usage"), (["../x"], "is no workflow"), (["flight_delays"], "make demo")])
+@pytest.mark.parametrize(
+    ("arguments", "said"), [([""], "Usage"), (["../x"], "is no workflow"), (["flight_delays"], "make demo")]
+)
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path))
     assert start_app(arguments) != 0
@@ -117,7 +122,12 @@ def test_the_endpoint_describes_itself(url, linear):
 def served_page(environment: dict[str, str]) -> Iterator[str]:
     """The page as `make app` serves it, in a process of its own."""
     port = free_port()
-    options = ["--server.address=127.0.0.1", f"--server.port={port}", "--server.headless=true", "--browser.gatherUsageStats=false"]
+    options = [
+        "--server.address=127.0.0.1",
+        f"--server.port={port}",
+        "--server.headless=true",
+        "--browser.gatherUsageStats=false",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", PAGE, *options, "--", "parcels"],
         env={**os.environ, **environment, "PYTHONPATH": str(PROJECT_ROOT)}, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL,
@@ -143,7 +153,9 @@ def test_a_person_asks_in_a_real_browser(served_page: str, url: str, tmp_path: P
     table = tmp_path / "parcels.csv"
     table.write_text(",".join(PARCEL) + "\n" + ",".join(map(str, PARCEL.values())) + "\n")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic", "--disable-gpu"]
+        )
         tab = browser.new_page(viewport={"width": 1000, "height": 1100})
         tab.goto(served_page)
         tab.get_by_label("distance_km").fill("900")
@@ -156,4 +168,6 @@ def test_a_person_asks_in_a_real_browser(served_page: str, url: str, tmp_path: P
         browser.close()
     if keep := os.environ.get("KEEP_SCREENSHOT"):
         Path(keep).write_bytes((tmp_path / "app.png").read_bytes())
-    record_property("figure", f"a form and a file answered in Chromium; probability {expected['score']:.1%} as the endpoint says")
+    record_property(
+        "figure", f"a form and a file answered in Chromium; probability {expected['score']:.1%} as the endpoint says"
+    )

@@ -18,7 +18,9 @@ def rollout_in(home: Path, packages: Path, version: str, url: str, crash_at: str
     targets = targets_of(house.workflow, replace(house.settings, endpoint_url=url))
     os.environ["UPDRAFT_CRASH_AT"] = crash_at
     stage_version(house.workflow, version, registry=house.registry, targets=targets)
-    promote_version(house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test")
+    promote_version(
+        house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test"
+    )
 
 
 def deploy_in(home: Path, packages: Path, version: str, place: dict[str, Any], crash_at: str) -> None:

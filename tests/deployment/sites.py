@@ -82,7 +82,9 @@ class Site:
             return self.house.register(training)
         folder = self.house.settings.home / training
         spoil(self.house.packages / "monday3", folder, kind=training.removeprefix("spoiled-"))
-        return register_version(self.house.registry, self.workflow, folder, training_id=training, metrics={}, params={}).version
+        return register_version(
+            self.house.registry, self.workflow, folder, training_id=training, metrics={}, params={}
+        ).version
 
     def go_wrong(self, kind: str) -> None:
         """Give the sign to a spoiled package, if it waits for one."""
@@ -99,7 +101,9 @@ class Site:
         smoke_test(self.workflow, version, registry=self.house.registry, targets=self.targets)
 
     def shift(self, version: str) -> list[CanaryReport]:
-        return shift_traffic(self.workflow, version, lake=self.house.lake, registry=self.house.registry, targets=self.targets)
+        return shift_traffic(
+            self.workflow, version, lake=self.house.lake, registry=self.house.registry, targets=self.targets
+        )
 
     def promote(self, version: str) -> int:
         parts: dict[str, Any] = {"lake": self.house.lake, "registry": self.house.registry, "targets": self.targets}
@@ -163,7 +167,9 @@ class CloudSite(Site):
 
     def ask(self) -> tuple[int, str | None]:
         try:
-            reply = self.runtime.invoke_endpoint(EndpointName="parcels", ContentType="application/json", Body=json.dumps(next(self._rows)))
+            reply = self.runtime.invoke_endpoint(
+                EndpointName="parcels", ContentType="application/json", Body=json.dumps(next(self._rows))
+            )
         except ClientError as error:
             return int(error.response["ResponseMetadata"]["HTTPStatusCode"]), None
         return 200, json.loads(reply["Body"].read())["model_version"]
@@ -201,12 +207,20 @@ def local_site(house: House, **canary: Any) -> Iterator[LocalSite]:
     """A site with a real endpoint in a thread."""
     with ThreadEndpoint(house.workflow, house.settings, follow_seconds=3600) as endpoint:
         place = {"kind": "local", "url": f"http://127.0.0.1:{endpoint.port}", "token": house.settings.endpoint_token}
-        yield LocalSite(house=house, workflow=with_deployment(house.workflow, "local", **canary), place=place, endpoint=endpoint)
+        yield LocalSite(
+            house=house, workflow=with_deployment(house.workflow, "local", **canary), place=place, endpoint=endpoint
+        )
 
 
 @contextlib.contextmanager
 def cloud_site(
-    house: House, s3: S3Server, folder: Path, *, start: StartContainer = ThreadContainer, time_scale: float = TIME_SCALE, **canary: Any
+    house: House,
+    s3: S3Server,
+    folder: Path,
+    *,
+    start: StartContainer = ThreadContainer,
+    time_scale: float = TIME_SCALE,
+    **canary: Any,
 ) -> Iterator[CloudSite]:
     """A site with the emulated SageMaker, whose bundles lie under a prefix of this house's own."""
     access = AwsAccess(access_key=s3.access_key, secret_key=s3.secret_key, endpoint_urls={"*": s3.endpoint_url})
@@ -219,7 +233,13 @@ def cloud_site(
         yield CloudSite(
             house=house,
             workflow=workflow.model_copy(update={"deployment": deployment}),
-            place={"kind": "cloud", "key": s3.access_key, "secret": s3.secret_key, "urls": urls, "prefix": declared.prefix},
+            place={
+                "kind": "cloud",
+                "key": s3.access_key,
+                "secret": s3.secret_key,
+                "urls": urls,
+                "prefix": declared.prefix,
+            },
             api=api,
             runtime=replace(access, endpoint_urls=urls).client("sagemaker-runtime", "us-east-1"),
         )
@@ -230,7 +250,9 @@ def deploy_at(house: House, version: str, place: Mapping[str, Any]) -> None:
     workflow = with_deployment(house.workflow, place["kind"])
     if place["kind"] == "cloud":
         declared = DECLARED.model_copy(update={"prefix": place["prefix"]})
-        workflow = workflow.model_copy(update={"deployment": workflow.deployment.model_copy(update={"targets": (declared,)})})
+        workflow = workflow.model_copy(
+            update={"deployment": workflow.deployment.model_copy(update={"targets": (declared,)})}
+        )
     Site(house=house, workflow=workflow, place=place).deploy(version)
 
 

@@ -10,14 +10,23 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from include.modeling.model import FEATURES_FILE, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, manifest_digest, read_golden, read_manifest
+from include.modeling.model import (
+    FEATURES_FILE,
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    manifest_digest,
+    read_golden,
+    read_manifest,
+)
 from include.modeling.model import load_model as load
 from include.modeling.schema import coerce_row
 from include.modeling.stored_form import dump_pipeline, load_pipeline
 from tests.factories import FEATURES
 
 AT_START = '    """One row in, one mapping of features out."""\n'
-# Loading and warming up asks for the golden rows: what is wrong from the start never answers anybody. This goes wrong later, at a sign.
+# Loading and warming up asks for the golden rows: what is wrong from the start never answers anybody. This goes wrong
+# later, at a sign.
 WHEN = "    import os\n\n    if os.path.exists({sign!r}):\n"
 FAULTS: dict[str, str] = {
     "error": "        raise RuntimeError('no such depot')\n",
@@ -33,7 +42,9 @@ def spoil(package: Path, folder: Path, *, kind: str) -> str:
     shutil.copytree(package, folder)
     manifest = read_manifest(folder)
     if kind in FAULTS:
-        (folder / FEATURES_FILE).write_text(FEATURES.replace(AT_START, AT_START + WHEN.format(sign=str(sign_of(folder))) + FAULTS[kind]))
+        (folder / FEATURES_FILE).write_text(
+            FEATURES.replace(AT_START, AT_START + WHEN.format(sign=str(sign_of(folder))) + FAULTS[kind])
+        )
     else:
         _change_pipeline(folder, _to_nan if kind == "nan" else _to_certainty)
     _write_manifest(folder, replace(manifest, training_id=training_id))

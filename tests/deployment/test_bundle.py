@@ -37,12 +37,17 @@ def client(s3: S3Server) -> Any:
 
 
 def test_the_same_digest_gives_the_same_bytes(release: Release, tmp_path: Path) -> None:
-    """Another training of the same data differs in its ids, its folder and its times, and in nothing that is bundled."""
+    """
+    Another training of the same data differs in its ids, its folder and its times, and in nothing that
+    is bundled.
+    """
     first = bundle_model(release)
     again = tmp_path / "again"
     shutil.copytree(release.folder, again)
     manifest = json.loads((again / "manifest.json").read_text())
-    (again / "manifest.json").write_text(json.dumps({**manifest, "training_id": "other", "created_by_run": "another run"}))
+    (again / "manifest.json").write_text(
+        json.dumps({**manifest, "training_id": "other", "created_by_run": "another run"})
+    )
     for path in again.iterdir():
         path.touch()
     assert bundle_model(replace(release, folder=again)) == first

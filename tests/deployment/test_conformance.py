@@ -51,6 +51,9 @@ def candidate_of(site: Site, champion: str, training: str = "monday3b") -> str:
     return version
 
 
+@pytest.mark.parametrize(
+    "site", ["local", pytest.param("sagemaker", marks=pytest.mark.claim("deployment"))], indirect=True
+)
 def test_versions_follow_each_other_and_leave_nothing_behind(site: Site, champion: str) -> None:
     """Staged, tested, tried on half of the traffic, promoted; all again changes nothing."""
     assert site.state() == (champion, champion, champion, 1)
@@ -75,7 +78,9 @@ def test_what_the_ledger_refuses_after_a_canary_answers_nobody(site: Site, champ
     with Traffic(site, per_second=50):
         site.shift(candidate)
     # Somebody else was promoted meanwhile.
-    promote(site.workflow, other, lake=site.house.lake, registry=site.house.registry, target="elsewhere", decided_by="test")
+    promote(
+        site.workflow, other, lake=site.house.lake, registry=site.house.registry, target="elsewhere", decided_by="test"
+    )
     with pytest.raises(StalePromotionError, match="a champion never gets older by itself"):
         site.promote(candidate)
     assert site.state()[:2] == (other, other)
@@ -109,7 +114,9 @@ def test_a_version_that_errs_is_withdrawn_from_its_canary(site: Site, champion: 
 
 @pytest.mark.claim("deployment")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_version_is_rolled_back_while_the_old_one_answers(site: Site, champion: str, kind: str, record_property: Any) -> None:
+def test_a_bad_version_is_rolled_back_while_the_old_one_answers(
+    site: Site, champion: str, kind: str, record_property: Any
+) -> None:
     """It got past its smoke test, somehow: 20 requests a second, none of them unanswered on the local endpoint."""
     seconds = withdraw(site, champion, kind)
     assert seconds < ROLL_BACK_SECONDS
@@ -117,7 +124,10 @@ def test_a_bad_version_is_rolled_back_while_the_old_one_answers(site: Site, cham
 
 
 def withdraw(site: Site, champion: str, kind: str) -> float:
-    """Seconds from the canary's begin until the champion answers everything again; what users saw meanwhile is looked at."""
+    """
+    Seconds from the canary's begin until the champion answers everything again; what users saw meanwhile
+    is looked at.
+    """
     candidate = candidate_of(site, champion, f"spoiled-{kind}")
     site.stage(candidate)
     if isinstance(site, CloudSite) and kind in ("slow", "distribution"):
@@ -138,7 +148,8 @@ def withdraw(site: Site, champion: str, kind: str) -> float:
     assert traffic.replies[n_before + 1 :] == [(200, champion)] * (len(traffic.replies) - n_before - 1)
     assert traffic.answered_by(champion) > 0
     if isinstance(site, LocalSite):
-        # The endpoint asks the champion whatever the new version fails; SageMaker answers the canary's share with the error.
+        # The endpoint asks the champion whatever the new version fails; SageMaker answers the canary's share with the
+        # error.
         assert traffic.n_failed == 0
     return seconds
 
@@ -167,7 +178,9 @@ def test_ten_switches_under_load_fail_no_request(site: Site, champion: str, reco
     assert site.leftovers() == {}
     served = [found for _, found in traffic.replies]
     assert set(served) == set(versions)
-    record_property("figure", f"10 switches, {len(served)} requests at 20 a second, 0 failed ({site.target.name.partition(':')[0]})")
+    record_property(
+        "figure", f"10 switches, {len(served)} requests at 20 a second, 0 failed ({site.target.name.partition(':')[0]})"
+    )
 
 
 LOCAL_STEPS = ("rollout.after_stage", "local.before_canary", "local.in_canary", "rollout.after_shift")
@@ -186,7 +199,9 @@ CLOUD_STEPS = (
     "sagemaker.before_removal",
     "sagemaker.in_removal",
 )
-CRASHES = [("local", step) for step in (*LOCAL_STEPS, *LEDGER_STEPS)] + [("sagemaker", step) for step in (*CLOUD_STEPS, *LEDGER_STEPS)]
+CRASHES = [("local", step) for step in (*LOCAL_STEPS, *LEDGER_STEPS)] + [
+    ("sagemaker", step) for step in (*CLOUD_STEPS, *LEDGER_STEPS)
+]
 
 
 @pytest.mark.claim("deployment")
@@ -200,7 +215,8 @@ def test_killed_at_each_step_a_rerun_converges(site: Site, champion: str, step: 
     assert site.state() == (candidate, candidate, candidate, 2)
     assert site.leftovers() == {}
     if isinstance(site, CloudSite):
-        # One model, configuration and staging endpoint of each of the two versions, and the users' endpoint: nothing was made twice.
+        # One model, configuration and staging endpoint of each of the two versions, and the users' endpoint: nothing
+        # was made twice.
         counts = [site.api.count(name) for name in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint")]
         assert counts == [2, 2, 1]
         assert len(site.api.endpoints) == 1
@@ -221,7 +237,9 @@ def test_the_first_version_killed_at_each_cloud_step_converges(house: House, s3:
 
 
 @pytest.mark.claim("deployment")
-def test_the_container_is_a_process_that_knows_nothing_but_its_bundle(house: House, s3: Any, tmp_path: Path, record_property: Any) -> None:
+def test_the_container_is_a_process_that_knows_nothing_but_its_bundle(
+    house: House, s3: Any, tmp_path: Path, record_property: Any
+) -> None:
     with cloud_site(house, s3, tmp_path / "sagemaker", start=ProcessContainer) as site:
         version = site.register("monday3")
         site.house.decide(version, None)
@@ -231,7 +249,9 @@ def test_the_container_is_a_process_that_knows_nothing_but_its_bundle(house: Hou
             site.deploy(candidate)
         assert site.state() == (candidate, candidate, candidate, 2)
         assert traffic.n_failed == 0
-        record_property("figure", f"real containers' processes, {len(traffic.replies)} requests over a switch, 0 failed")
+        record_property(
+            "figure", f"real containers' processes, {len(traffic.replies)} requests over a switch, 0 failed"
+        )
 
 
 def test_a_container_that_does_not_start_is_removed(house: House, s3: Any, tmp_path: Path) -> None:
@@ -284,10 +304,16 @@ def test_a_roll_back_that_fails_stops_further_deployments(cloud: CloudSite) -> N
     ("code", "error", "told"),
     [
         ("ThrottlingException", EndpointUnavailableError, "try again"),
-        ("AccessDeniedException", DeploymentError, "AWS does not create model .*AccessDeniedException: no rights .see docs/deployment.md"),
+        (
+            "AccessDeniedException",
+            DeploymentError,
+            "AWS does not create model .*AccessDeniedException: no rights .see docs/deployment.md",
+        ),
     ],
 )
-def test_what_aws_refuses_is_told_and_whether_a_retry_helps(cloud: CloudSite, code: str, error: type[Exception], told: str) -> None:
+def test_what_aws_refuses_is_told_and_whether_a_retry_helps(
+    cloud: CloudSite, code: str, error: type[Exception], told: str
+) -> None:
     version = cloud.register("monday3")
     # boto3 tries four times by itself.
     cloud.api.faults["CreateModel"] = [Refused("no rights", code=code)] * (4 if code == "ThrottlingException" else 1)
@@ -303,8 +329,16 @@ def test_the_emulation_refuses_what_sagemaker_refuses(cloud: CloudSite) -> None:
     """The control of all tests above: it is no server that says yes to everything."""
     client = cloud.resources.client("sagemaker")
     refused: list[tuple[str, dict[str, Any], str]] = [
-        ("create_endpoint_config", {"EndpointConfigName": "a_b", "ProductionVariants": [{"VariantName": "v"}]}, "regular expression"),
-        ("create_endpoint", {"EndpointName": "a", "EndpointConfigName": "absent"}, "Could not find endpoint configuration"),
+        (
+            "create_endpoint_config",
+            {"EndpointConfigName": "a_b", "ProductionVariants": [{"VariantName": "v"}]},
+            "regular expression",
+        ),
+        (
+            "create_endpoint",
+            {"EndpointName": "a", "EndpointConfigName": "absent"},
+            "Could not find endpoint configuration",
+        ),
         ("update_endpoint", {"EndpointName": "absent", "EndpointConfigName": "absent"}, "Could not find endpoint"),
         ("create_model", {"ModelName": "m", "ExecutionRoleArn": "x" * 20}, "regular expression"),
         ("describe_model", {"ModelName": "absent"}, "Could not find model"),

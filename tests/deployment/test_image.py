@@ -1,4 +1,7 @@
-"""The image's text, as far as it can be checked without a Docker engine: it starts the program that the suite has started."""
+"""
+The image's text, as far as it can be checked without a Docker engine: it starts the program that the
+suite has started.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from embedded.postgres import free_port
-from include.deployment.rollout import promote_version, roll_back_version, shift_traffic, smoke_test, stage_version, verify_evidence
+from include.deployment.rollout import (
+    promote_version,
+    roll_back_version,
+    shift_traffic,
+    smoke_test,
+    stage_version,
+    verify_evidence,
+)
 from include.deployment.target import Target
 from include.deployment.targets import targets_of
 from include.errors import DeploymentError, EndpointUnavailableError, EvidenceError, SmokeTestError, StalePromotionError
@@ -58,7 +65,9 @@ def deploy(house: House, version: str, targets: list[Target]) -> int:
 
 
 def promoted(house: House, version: str, targets: list[Target]) -> int:
-    record = promote_version(house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test")
+    record = promote_version(
+        house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test"
+    )
     return record.epoch
 
 
@@ -79,7 +88,9 @@ def test_a_version_goes_into_production_and_the_next_replaces_it(house: House, e
         assert served(endpoint) == version
         assert state(house) == (version, version, epoch)
         previous = version
-    back = roll_back_version(house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test")
+    back = roll_back_version(
+        house.workflow, version, lake=house.lake, registry=house.registry, targets=targets, decided_by="test"
+    )
     assert (back.model_version, served(endpoint), state(house)) == ("1", "1", ("1", "1", 3))
 
 
@@ -90,13 +101,20 @@ def test_a_version_goes_into_production_and_the_next_replaces_it(house: House, e
         (("monday3", "monday3b"), "REJECT"),
     ],
 )
-def test_what_was_judged_against_another_champion_is_judged_again(house: House, order: tuple[str, str], verdict: str) -> None:
-    """Two trainings of one week, both judged while nothing served: the second meets the first as champion, on the same rows."""
+def test_what_was_judged_against_another_champion_is_judged_again(
+    house: House, order: tuple[str, str], verdict: str
+) -> None:
+    """
+    Two trainings of one week, both judged while nothing served: the second meets the first as champion, on the same
+    rows.
+    """
     first, second = (house.register(training) for training in order)
     for version in (first, second):
         assert house.judge(version).champion_version is None
     promote(house.workflow, first, lake=house.lake, registry=house.registry, target="local", decided_by="test")
-    refused = pytest.raises(StalePromotionError, match=f"against {first}, which is champion now, the verdict is {verdict}")
+    refused = pytest.raises(
+        StalePromotionError, match=f"against {first}, which is champion now, the verdict is {verdict}"
+    )
     with nullcontext() if verdict == "PROMOTE" else refused:
         verify_evidence(house.workflow, second, lake=house.lake, registry=house.registry, decided_by="again")
     decision = latest_decision(house.lake, "parcels", second)
@@ -118,7 +136,9 @@ def test_the_smoke_test_compares_golden_rows(house: House, endpoint: ThreadEndpo
     assert 0 < report.latency_ms < 1000
 
 
-def test_a_failed_smoke_test_drops_the_staged_and_the_champion_answers_all_the_while(house: House, endpoint: ThreadEndpoint) -> None:
+def test_a_failed_smoke_test_drops_the_staged_and_the_champion_answers_all_the_while(
+    house: House, endpoint: ThreadEndpoint
+) -> None:
     champion, other = house.register("monday3"), house.register("monday3b")
     house.decide(champion, None)
     targets = at(house, url(endpoint))
@@ -158,7 +178,9 @@ def test_an_older_version_is_stale_at_the_first_step(house: House) -> None:
     house.decide(older, newer)
     with pytest.raises(StalePromotionError, match="a champion never gets older"):
         verify_evidence(house.workflow, older, lake=house.lake, registry=house.registry)
-    assert verify_evidence(house.workflow, newer, lake=house.lake, registry=house.registry).decision.model_version == newer
+    assert (
+        verify_evidence(house.workflow, newer, lake=house.lake, registry=house.registry).decision.model_version == newer
+    )
 
 
 def test_an_endpoint_that_is_down_is_tried_again_later(house: House) -> None:
@@ -205,7 +227,10 @@ def offline(house: House, rows: list[Any]) -> list[dict[str, Any]]:
 
 
 BAD_ANSWERS: dict[str, tuple[Callable[[House, list[Any]], Any], str]] = {
-    "other scores": (lambda house, rows: [{**p, "score": p["score"] + 1e-6} for p in offline(house, rows)], "differ from the offline ones"),
+    "other scores": (
+        lambda house, rows: [{**p, "score": p["score"] + 1e-6} for p in offline(house, rows)],
+        "differ from the offline ones",
+    ),
     "nan": (lambda house, rows: [{"label": True, "score": float("nan")} for _ in rows], "a finite number"),
     "no label": (lambda house, rows: [{"score": p["score"]} for p in offline(house, rows)], "a prediction is not"),
     "too few": (lambda house, rows: offline(house, rows)[1:], "does not hold"),
@@ -216,7 +241,9 @@ BAD_ANSWERS: dict[str, tuple[Callable[[House, list[Any]], Any], str]] = {
 
 
 def scripted_staging(house: House, version: str, answer: Callable[[House, list[Any]], Any]) -> dict[str, Any]:
-    return {"/invocations": lambda content: {"model_version": version, "predictions": answer(house, content["instances"])}}
+    return {
+        "/invocations": lambda content: {"model_version": version, "predictions": answer(house, content["instances"])}
+    }
 
 
 def test_right_answers_pass(house: House) -> None:
@@ -242,11 +269,15 @@ def test_wrong_answers_fail_the_smoke_test(house: House, which: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(500, SmokeTestError), (404, SmokeTestError), (302, SmokeTestError), (503, EndpointUnavailableError)]
+    ("status", "error"),
+    [(500, SmokeTestError), (404, SmokeTestError), (302, SmokeTestError), (503, EndpointUnavailableError)],
 )
 def test_an_error_answer_fails_the_smoke_test(house: House, status: int, error: type[DeploymentError]) -> None:
     version = house.register("monday3")
-    with ScriptedEndpoint({"/invocations": (status, b"<html>"), "/admin/unstage": (500, {})}) as scripted, pytest.raises(error):
+    with (
+        ScriptedEndpoint({"/invocations": (status, b"<html>"), "/admin/unstage": (500, {})}) as scripted,
+        pytest.raises(error),
+    ):
         smoke_test(house.workflow, version, registry=house.registry, targets=at(house, scripted.url))
 
 
@@ -257,7 +288,9 @@ def test_an_endpoint_that_does_not_switch_is_rolled_back(house: House) -> None:
         house.decide(first, None)
         promoted(house, first, targets)
         house.decide(second, first)
-        with pytest.raises(DeploymentError, match=r"serves 1\. Ledger and alias were rolled back to version 1") as caught:
+        with pytest.raises(
+            DeploymentError, match=r"serves 1\. Ledger and alias were rolled back to version 1"
+        ) as caught:
             promoted(house, second, targets)
         assert not caught.value.is_retryable
         assert state(house) == (first, first, 3)
@@ -281,14 +314,21 @@ def test_an_endpoint_that_follows_nobody_is_told(house: House) -> None:
 def test_no_champion_is_not_the_same_as_no_endpoint(house: House) -> None:
     version = house.register("monday3")
     house.decide(version, None)
-    script = {"/version": (503, {"error": {"message": "no champion yet"}}), "/v2/health/live": {"live": True}, "/admin/switch": (409, {})}
+    script = {
+        "/version": (503, {"error": {"message": "no champion yet"}}),
+        "/v2/health/live": {"live": True},
+        "/admin/switch": (409, {}),
+    }
     with ScriptedEndpoint(script) as scripted, pytest.raises(DeploymentError, match="409"):
         promoted(house, version, at(house, scripted.url))
     assert scripted.asked == ["/version", "/v2/health/live", "/admin/stage", "/admin/switch"]
 
 
 def test_a_backfilled_version_gets_no_share_of_the_requests_without_an_approval(house: House) -> None:
-    """Whoever marks the question as succeeded has answered nothing: the same override is refused here as at the promotion."""
+    """
+    Whoever marks the question as succeeded has answered nothing: the same override is refused here as at
+    the promotion.
+    """
     champion = house.register("monday3")
     house.decide(champion, None)
     promote(house.workflow, champion, lake=house.lake, registry=house.registry, target="local", decided_by="test")

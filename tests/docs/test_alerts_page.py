@@ -19,7 +19,15 @@ DECLARATION, VERIFICATION = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re
 CONNECTIONS: dict[str, dict[str, Any]] = {
     name.lower(): json.loads(text) for name, text in re.findall(r"^AIRFLOW_CONN_(\w+)='(.*)'$", PAGE, re.M)
 }
-LETTER = Letter(delivery_id="d", attempt=1, is_recovery=False, subject="s", text="t", html="h", fields={"event": "alert", "text": "s"})
+LETTER = Letter(
+    delivery_id="d",
+    attempt=1,
+    is_recovery=False,
+    subject="s",
+    text="t",
+    html="h",
+    fields={"event": "alert", "text": "s"},
+)
 
 
 def names_of(code: str) -> dict[str, Any]:
@@ -52,7 +60,10 @@ def test_the_function_knows_the_signature(told: str, is_right: bool):
     with hook_sink(secret="") as sink:  # takes everything: the page's function is the judge
         send("ops_hook", host=HookSink.settings(sink)["host"], password="the secret")
     ((headers, body),) = sink.requests
-    named = {"X-Updraft-Timestamp": headers["x-updraft-timestamp"], "X-Updraft-Signature": headers["x-updraft-signature"]}
+    named = {
+        "X-Updraft-Timestamp": headers["x-updraft-timestamp"],
+        "X-Updraft-Signature": headers["x-updraft-signature"],
+    }
     assert verify(named, body, told) is is_right
     assert not verify(named, body + b" ", "the secret")
     assert not verify(named | {"X-Updraft-Timestamp": "1700000000"}, body, "the secret")

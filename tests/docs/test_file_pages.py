@@ -19,7 +19,9 @@ from tests.docs.pages import type_in
 from tests.sources.survey.people import leaks
 
 KEY = "2026-01-05"
-SUITE = '{"name": "page", "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}]}'
+SUITE = (
+    '{"name": "page", "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}]}'
+)
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def test_the_page_of_files(tmp_path, lake):
     ingest(workflow, KEY, connection_uri=None, lake=lake)
     page = (PROJECT_ROOT / "docs" / "sources" / "files.md").read_text(encoding="utf-8")
     told = {int(number): reason for number, reason in re.findall(r"^\| (\d) \| `(source: .*)` \|$", page, re.MULTILINE)}
-    rows = {row["source_position"] + 1: row["reasons"] for row in read_partition(lake, "sales/quarantine", KEY).to_pylist()}
+    rows = {
+        row["source_position"] + 1: row["reasons"] for row in read_partition(lake, "sales/quarantine", KEY).to_pylist()
+    }
     assert set(rows) == set(told) == {2, 3, 4, 5, 6}
     assert all(told[number] in reasons for number, reasons in rows.items())
     published = read_partition(lake, "sales/validated", KEY).to_pylist()

@@ -71,7 +71,9 @@ def test_the_declarations_with_boxes_read_their_layout(tmp_path, name):
     put(root / "Annotations" / "a.xml", voc("a.png", [("cat", 4, 3, 12, 9)]))
     put(root / "export.json", json.dumps([task("a.png", [rectangle("cat", 10, 10, 20, 20)])]).encode())
     rows = [row for row in read(source, folder=tmp_path).to_pylist() if row["image_uri"] == str(root / "a.png")]
-    assert [(row["label"], row["box_x"], row["box_y"], row["box_width"], row["box_height"]) for row in rows] == [("cat", 4, 3, 8, 6)]
+    assert [(row["label"], row["box_x"], row["box_y"], row["box_width"], row["box_height"]) for row in rows] == [
+        ("cat", 4, 3, 8, 6)
+    ]
 
 
 def test_the_declared_film_gives_a_frame_every_two_seconds(tmp_path):

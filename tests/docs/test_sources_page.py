@@ -9,7 +9,9 @@ import pytest
 from include.settings import PROJECT_ROOT
 from include.workflow import Source
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (PROJECT_ROOT / "docs" / "sources" / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```", (PROJECT_ROOT / "docs" / "sources" / "README.md").read_text(encoding="utf-8"), re.M | re.S
+)
 
 
 def declared(block: str) -> Source:

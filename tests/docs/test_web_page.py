@@ -17,13 +17,16 @@ from tests.fault_proxy import FaultProxy, status
 
 KEY = "2026-01-05"
 OFFER = (
-    "<article class=offer id=o{n}><h2>Chair {n}</h2><b class=price>{price}</b><time datetime='2026-01-05T1{n}:00:00+01:00'></time>"
+    "<article class=offer id=o{n}><h2>Chair {n}</h2><b class=price>{price}</b><time "
+    "datetime='2026-01-05T1{n}:00:00+01:00'></time>"
     "<a href=/o/{n}>more</a><i class=sold>{sold}</i></article>"
 )
 
 
 def offers(*prices: str) -> bytes:
-    articles = "".join(OFFER.format(n=n, price=price, sold="true" if n % 2 else "false") for n, price in enumerate(prices))
+    articles = "".join(
+        OFFER.format(n=n, price=price, sold="true" if n % 2 else "false") for n, price in enumerate(prices)
+    )
     return f"<html><body>{articles}<a href='/offers/?page=2'>next</a></body></html>".encode()
 
 
@@ -44,7 +47,9 @@ def workflow(tmp_path: Path) -> Workflow:
 
 def collect(workflow: Workflow, site: FaultProxy, lake: Lake) -> None:
     hurried = workflow.model_copy(update={"source": workflow.source.model_copy(update={"delay_seconds": 0.0})})
-    collect_partition(hurried, KEY, connection_uri=f"http://{site.address}/?allow_private_host=true", lake=lake, token=1)
+    collect_partition(
+        hurried, KEY, connection_uri=f"http://{site.address}/?allow_private_host=true", lake=lake, token=1
+    )
 
 
 def test_the_offers_are_collected_and_accounted_for(workflow, site, tmp_path, monkeypatch):
@@ -64,7 +69,9 @@ def test_the_parser_of_its_own_reads_the_archive_again(workflow, site, tmp_path,
     collect(workflow, site, lake)
     source = workflow.source
     types = {name: kind for name, kind in source.columns.items() if name != "link"}
-    parsed = type(source)(**{**source.model_dump(exclude={"kind", "item", "fields", "optional"}), "parser": "pages.parse", "types": types})
+    parsed = type(source)(
+        **{**source.model_dump(exclude={"kind", "item", "fields", "optional"}), "parser": "pages.parse", "types": types}
+    )
     line = ingest(workflow.model_copy(update={"source": parsed}), KEY, connection_uri=None, lake=lake)
     assert (line.rows_in, line.rows_published, line.rows_quarantined) == (4, 3, 1)
     assert len(site.seen) == 3

@@ -57,7 +57,10 @@ class TestClient:
                 return 200, {"dags": []}
             return 200, {"import_errors": [{"filename": "parcels.py", "stack_trace": "…\nNameError: name 'x'"}]}
 
-        with server(answer) as url, pytest.raises(AirflowApiError, match=r"parcels.py can't be parsed: NameError: name 'x'"):
+        with (
+            server(answer) as url,
+            pytest.raises(AirflowApiError, match=r"parcels.py can't be parsed: NameError: name 'x'"),
+        ):
             AirflowClient(url, user="admin", password="p").wait_for_dags({"parcels.train"})
 
     def test_a_trigger_of_a_dead_server_is_not_repeated(self) -> None:
@@ -95,8 +98,15 @@ class TestFailure:
     def write_log(self, home: Home) -> Path:
         log = task_log(home, self.INSTANCE)
         log.parent.mkdir(parents=True)
-        error = {"level": "error", "event": "Task failed", "error_detail": [{"exc_type": "DataError", "exc_value": "the column is gone"}]}
-        log.write_text("\n".join([json.dumps({"level": "info", "event": "hello"}), json.dumps(error), "no json", "{}"]), encoding="utf-8")
+        error = {
+            "level": "error",
+            "event": "Task failed",
+            "error_detail": [{"exc_type": "DataError", "exc_value": "the column is gone"}],
+        }
+        log.write_text(
+            "\n".join([json.dumps({"level": "info", "event": "hello"}), json.dumps(error), "no json", "{}"]),
+            encoding="utf-8",
+        )
         return log
 
     def test_message_names_task_reason_log_and_remedy(self, tmp_path: Path) -> None:

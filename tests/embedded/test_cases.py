@@ -20,7 +20,17 @@ from embedded.airflow_env import stack_environment
 from embedded.api_client import AirflowClient
 from embedded.cases import CASES, DemoCase
 from embedded.control import StackError, wait_until_healthy
-from embedded.home import PORT_NAMES, PROJECT_ROOT, Home, choose_ports, prepare_home, read_json, request_demo, requested_demos, write_json
+from embedded.home import (
+    PORT_NAMES,
+    PROJECT_ROOT,
+    Home,
+    choose_ports,
+    prepare_home,
+    read_json,
+    request_demo,
+    requested_demos,
+    write_json,
+)
 from embedded.loop import Loop
 from embedded.plan import endpoint_name, plan_services
 from embedded.processes import identify, save_record
@@ -82,7 +92,9 @@ def test_every_demo_has_an_endpoint_of_its_own(home: Home) -> None:
         served = [*CASES, *({environ.get("UPDRAFT_SERVE_WORKFLOW", "flight_delays")} - set(CASES))]
         ports = {name: services[endpoint_name(name, environ)].port for name in served}
         assert len(set(ports.values())) == len(served)
-        assert {name: settings.endpoint_url_of(name) for name in served} == {n: f"http://127.0.0.1:{port}" for n, port in ports.items()}
+        assert {name: settings.endpoint_url_of(name) for name in served} == {
+            n: f"http://127.0.0.1:{port}" for n, port in ports.items()
+        }
         assert services["endpoint"].command[4] == environ.get("UPDRAFT_SERVE_WORKFLOW", "flight_delays")
 
 
@@ -100,7 +112,9 @@ def test_asking_twice_is_asking_once(home: Home) -> None:
 def test_unknown_workflow_is_refused_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "embedded", "demo", "flights"]
     environment = {**os.environ, "UPDRAFT_HOME": str(tmp_path / "state")}
-    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 2
     assert done.stderr == f"no demo of the workflow 'flights': there are those of {', '.join(CASES)}\n"
     assert not (tmp_path / "state").exists()
@@ -111,7 +125,10 @@ def test_supervisor_takes_in_a_demo_that_is_asked_for_later(home: Home, monkeypa
 
     def plan(home: Home) -> list[Service]:
         names = ["first", *requested_demos(home)]
-        return [Service(name=name, command=("sleep", "60"), check=lambda started: None, environment=dict(os.environ)) for name in names]
+        return [
+            Service(name=name, command=("sleep", "60"), check=lambda started: None, environment=dict(os.environ))
+            for name in names
+        ]
 
     monkeypatch.setattr("embedded.supervisor.plan_services", plan)
     from embedded.units import Unit
@@ -141,7 +158,9 @@ def test_a_missing_unit_is_not_healthy(home: Home) -> None:
     own = identify(os.getpid())
     assert own is not None
     save_record(home, "supervisor", own)
-    write_json(home.run / "status.json", {"units": {"first": {"state": "healthy", "failures": 0, "reason": "", "log": ""}}})
+    write_json(
+        home.run / "status.json", {"units": {"first": {"state": "healthy", "failures": 0, "reason": "", "log": ""}}}
+    )
     wait_until_healthy(home, timeout_seconds=0)
     with pytest.raises(StackError, match="not healthy in time"):
         wait_until_healthy(home, at_least=["second"], timeout_seconds=0)
@@ -151,7 +170,9 @@ def test_whoever_waits_notices_that_the_stack_was_stopped(home: Home) -> None:
     own = identify(os.getpid())
     assert own is not None
     save_record(home, "supervisor", own)
-    write_json(home.run / "status.json", {"units": {"first": {"state": "starting", "failures": 0, "reason": "", "log": ""}}})
+    write_json(
+        home.run / "status.json", {"units": {"first": {"state": "starting", "failures": 0, "reason": "", "log": ""}}}
+    )
     stopper = threading.Timer(0.5, (home.run / "supervisor.json").unlink)
     stopper.start()
     try:
@@ -178,7 +199,8 @@ def test_whoever_waits_is_told_for_what(home: Home, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("now", "number", "problem"),
     [
-        # Its 35,065th hour is the first of 2014 in Beijing: 2013-12-31T16:00Z there, 5 January 2027 here; sent ten minutes later.
+        # Its 35,065th hour is the first of 2014 in Beijing: 2013-12-31T16:00Z there, 5 January 2027 here; sent ten
+        # minutes later.
         ("2027-01-05T16:13", 35_065, None),
         ("2027-01-05T16:13", 35_064, "has 1 readings to publish"),
         ("2027-01-05T16:11", 35_064, None),
@@ -187,7 +209,9 @@ def test_whoever_waits_is_told_for_what(home: Home, monkeypatch: pytest.MonkeyPa
         ("2030-01-01T00:00", 43_824, None),
     ],
 )
-def test_station_is_healthy_once_it_has_published_what_is_due(home: Home, now: str, number: int, problem: str | None) -> None:
+def test_station_is_healthy_once_it_has_published_what_is_due(
+    home: Home, now: str, number: int, problem: str | None
+) -> None:
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
     assert check_station(home.folder, now=moment) == "has published nothing yet"
     broker_folder(home.folder).mkdir(exist_ok=True)
@@ -198,7 +222,9 @@ def test_station_is_healthy_once_it_has_published_what_is_due(home: Home, now: s
 def test_supervisor_and_commands_stay_light() -> None:
     heavy = "{'pandas', 'pyarrow', 'deltalake', 'sklearn'}"
     script = f"import sys, embedded.supervisor, embedded.__main__; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
     assert done.stdout == "[]\n"
 
 
@@ -227,7 +253,11 @@ class TestCollection:
                     return 200, {"task_instances": []}
                 if path.startswith("/api/v2/backfills"):
                     polls.append(path)
-                    return 200, {"backfills": [{"id": 1, "completed_at": "2026-11-25T00:00:00Z" if len(polls) > under_way else None}]}
+                    return 200, {
+                        "backfills": [
+                            {"id": 1, "completed_at": "2026-11-25T00:00:00Z" if len(polls) > under_way else None}
+                        ]
+                    }
                 if route.endswith("dagRuns/r"):
                     return 200, {"dag_run_id": "r", "state": "success"}
                 n_done = done if len(polls) > under_way else 1
@@ -238,14 +268,21 @@ class TestCollection:
                 client = AirflowClient(url, user="admin", password="p")
                 loop = Loop(Home(folder=tmp_path), client, workflow, Progress(1, write=lambda _: None))
                 loop.collect(calendar)
-            return [(*call[:2], {name: value for name, value in call[2].items() if name != "logical_date"}) for call in calls]
+            return [
+                (*call[:2], {name: value for name, value in call[2].items() if name != "logical_date"})
+                for call in calls
+            ]
 
         return ask
 
     def test_first_time(self, ask: Callable[..., list[tuple[str, str, Any]]]) -> None:
         assert ask("release_notes", done=0) == [
             ("PATCH", "release_notes.train", {"is_paused": True}),
-            ("POST", "release_notes.ingest/dagRuns", {"conf": {"collect": True}, "partition_key": self.first("release_notes", 0)}),
+            (
+                "POST",
+                "release_notes.ingest/dagRuns",
+                {"conf": {"collect": True}, "partition_key": self.first("release_notes", 0)},
+            ),
         ]
 
     def test_what_is_there_already_is_not_asked_for(self, ask: Callable[..., list[tuple[str, str, Any]]]) -> None:
@@ -275,7 +312,9 @@ def test_site_of_the_release_notes_answers_under_supervision(home: Home) -> None
     (pages / "index.html").write_text("<p>hello</p>", encoding="utf-8")
     (service,) = CASES["release_notes"].services(home, dict(os.environ))
     with (home.logs / "site.log").open("ab") as log:
-        process = subprocess.Popen(service.command, env=dict(service.environment), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            service.command, env=dict(service.environment), stdout=log, stderr=log, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + 60
         assert service.check is not None

@@ -1,4 +1,7 @@
-"""The team's server, read as text: no default password, nothing beyond the loopback, everything restarted and watched."""
+"""
+The team's server, read as text: no default password, nothing beyond the loopback, everything restarted
+and watched.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,17 @@ def find_problems(services: dict[str, Any]) -> list[str]:
             text = "" if value is None else str(value)
             if SECRET_NAME.search(variable) and value is not None and not REFERENCE.fullmatch(text):
                 problems.append(f"{name}: {variable} is written out")
-            problems += [f"{name}: {variable} holds a password" for _ in re.findall(r"://[^/@]*:[^/@]+@", REFERENCE.sub("", text))]
+            problems += [
+                f"{name}: {variable} holds a password"
+                for _ in re.findall(r"://[^/@]*:[^/@]+@", REFERENCE.sub("", text))
+            ]
             for reference, operator, default in REFERENCE.findall(text):
                 if SECRET_NAME.search(reference) and (operator != ":?" or not default):
                     problems.append(f"{name}: {reference} may be empty")
         problems += [
-            f"{name}: port {port} is published widely" for port in service.get("ports", []) if not str(port).startswith("127.0.0.1:")
+            f"{name}: port {port} is published widely"
+            for port in service.get("ports", [])
+            if not str(port).startswith("127.0.0.1:")
         ]
         if name not in ONE_SHOT:
             if service.get("restart") != "unless-stopped":
@@ -55,7 +63,11 @@ def test_careless_file_is_caught() -> None:
     """The control: Airflow's own example file, in short, fails on every count."""
     careless = {
         "postgres": {
-            "environment": {"POSTGRES_PASSWORD": "airflow", "URL": "postgresql://airflow:airflow@db/x", "TOKEN": "${A_TOKEN:-}"},
+            "environment": {
+                "POSTGRES_PASSWORD": "airflow",
+                "URL": "postgresql://airflow:airflow@db/x",
+                "TOKEN": "${A_TOKEN:-}",
+            },
             "ports": ["5432:5432"],
         }
     }
@@ -63,7 +75,9 @@ def test_careless_file_is_caught() -> None:
 
 
 def test_every_part_of_airflow_is_there(services: dict[str, Any]) -> None:
-    commands = {service["command"][0] for service in services.values() if service.get("image", "").startswith("updraft")}
+    commands = {
+        service["command"][0] for service in services.values() if service.get("image", "").startswith("updraft")
+    }
     assert {"api-server", "scheduler", "dag-processor", "triggerer", "celery"} <= commands
 
 
@@ -73,7 +87,9 @@ def test_data_stores_publish_no_port(services: dict[str, Any]) -> None:
 
 def test_references_are_in_the_example(services: dict[str, Any]) -> None:
     text = COMPOSE.read_text(encoding="utf-8")
-    named = set(re.findall(r"^#?([A-Z0-9_]+)=", (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.M))
+    named = set(
+        re.findall(r"^#?([A-Z0-9_]+)=", (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.M)
+    )
     assert {name for name, _, _ in REFERENCE.findall(text)} <= named
 
 
@@ -92,6 +108,8 @@ def test_image_is_locked_and_holds_the_project() -> None:
     assert "FROM apache/airflow:3.3.2-python3.12" in text
     assert "--require-hashes -r /opt/updraft/requirements.txt" in text
     copied = re.findall(r"^COPY --chown=\S+ (\S+) ", text, flags=re.M)
-    allowed = {line.removeprefix("!") for line in (PROJECT_ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()}
+    allowed = {
+        line.removeprefix("!") for line in (PROJECT_ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    }
     assert set(copied) <= allowed
     assert all(Path(PROJECT_ROOT / name).exists() for name in copied)

@@ -86,7 +86,9 @@ class TestVerification:
         assert verified.sample_request == {"a": 1}
         assert verified.sample_answer == {"label": False, "score": 0.25}
 
-    @pytest.mark.parametrize(("served", "message"), [([0.25, 0.750001], "differ by 1e-06"), ([0.25], "1 predictions to 2 rows")])
+    @pytest.mark.parametrize(
+        ("served", "message"), [([0.25, 0.750001], "differ by 1e-06"), ([0.25], "1 predictions to 2 rows")]
+    )
     def test_other_scores_do_not(self, served: list[float], message: str) -> None:
         with server(endpoint(served)) as url, pytest.raises(VerificationError, match=message):
             verify_predictions(url, rows=[{"a": 1}, {"a": 2}], expected=[0.25, 0.75])
@@ -159,7 +161,9 @@ class TestSummary:
             sample_answer={"label": True, "score": 0.6},
             upcoming={"request": {"depot": "east", "weight_kg": None}, "label": False, "score": 0.25},
         )
-        write_demo_file(home, settings, outcome=outcome, verified=verified, seconds={"data": 1.0}, calendar_shift_days=4851)
+        write_demo_file(
+            home, settings, outcome=outcome, verified=verified, seconds={"data": 1.0}, calendar_shift_days=4851
+        )
         written = read_json(home.demo_file)
         assert list(written) == [
             *(

@@ -44,7 +44,11 @@ def test_another_airflow_of_the_user_does_not_leak_in(home: Home) -> None:
     assert environment["AIRFLOW__API__PORT"] == str(home.ports["airflow"])
     assert environment["AIRFLOW_CONN_THEIRS"] == "http://them"
     assert environment["HOME"] == "/home/them"
-    assert environment["PYTHONPATH"].split(":") == [str(PROJECT_ROOT), str(PROJECT_ROOT / "plugins"), str(PROJECT_ROOT / "config")]
+    assert environment["PYTHONPATH"].split(":") == [
+        str(PROJECT_ROOT),
+        str(PROJECT_ROOT / "plugins"),
+        str(PROJECT_ROOT / "config"),
+    ]
     assert not {"VIRTUAL_ENV", "MAKEFLAGS"} & set(environment)
 
 
@@ -67,7 +71,11 @@ def test_tasks_read_the_flights_with_a_role_that_only_reads(home: Home) -> None:
 
 
 def test_settings_of_the_caller_win(home: Home) -> None:
-    given = {"AIRFLOW_CONN_FLIGHTS_DB": "postgresql://theirs", "UPDRAFT_REGISTRY_URI": "http://mlflow", "UPDRAFT_LAKE_URI": "s3://lake"}
+    given = {
+        "AIRFLOW_CONN_FLIGHTS_DB": "postgresql://theirs",
+        "UPDRAFT_REGISTRY_URI": "http://mlflow",
+        "UPDRAFT_LAKE_URI": "s3://lake",
+    }
     environment = stack_environment(home, given)
     assert {name: environment[name] for name in given} == given
 
@@ -89,14 +97,17 @@ def test_airflow_takes_the_configuration_over(home: Home) -> None:
     script = (
         "from airflow.configuration import conf\n"
         "print(conf.getint('core', 'parallelism'), conf.getfloat('scheduler', 'scheduler_idle_sleep_time'),"
-        " conf.getboolean('core', 'load_examples'), conf.getint('scheduler', 'max_tis_per_query'), conf.get('core', 'mp_start_method'))\n"
+        " conf.getboolean('core', 'load_examples'), conf.getint('scheduler', 'max_tis_per_query'), conf.get('core', "
+        "'mp_start_method'))\n"
         "known = conf.configuration_description\n"
         "import os\n"
         "names = [name[9:].lower().split('__') for name in os.environ if name.startswith('AIRFLOW__')]\n"
         "print([name for name in names if name[1] not in known.get(name[0], {}).get('options', {})])\n"
     )
     environment = stack_environment(home)
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
     first, second = done.stdout.strip().splitlines()[-2:]
     assert first == "16 0.1 False 64 fork"
     assert second == "[]"
@@ -123,20 +134,26 @@ class TestTeamsOwnServer:
         environment = stack_environment(home)
         command = [sys.executable, "-m", "embedded.setup", "mlflow"]
         runs = [
-            subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120)
+            subprocess.run(
+                command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120
+            )
             for _ in range(2)
         ]
         assert runs[0].stderr.strip().endswith("mlflow: set up")
         assert runs[1].stderr.strip().endswith("mlflow: nothing to do")
 
-    def test_user_without_the_right_is_told_the_remedy(self, home: Home, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_user_without_the_right_is_told_the_remedy(
+        self, home: Home, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         connection = psycopg2.connect(postgres.uri())
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")
         connection.close()
         monkeypatch.setenv(SETTING, f"postgresql://poor:poor@127.0.0.1:{postgres.port}/poor")
-        with pytest.raises(SettingsError, match="may not create the database 'poor_airflow': create it, or grant CREATEDB"):
+        with pytest.raises(
+            SettingsError, match="may not create the database 'poor_airflow': create it, or grant CREATEDB"
+        ):
             create_databases(home)
 
     def test_dead_server_is_told_without_its_password(self, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +164,14 @@ class TestTeamsOwnServer:
 
     @pytest.mark.parametrize(
         "uri",
-        ["mysql://h/x", "postgresql:///x", "postgresql://h/A B", "nonsense", "postgresql://u:hid#den@h/x", "postgresql://u:hid%zz@h/x"],
+        [
+            "mysql://h/x",
+            "postgresql:///x",
+            "postgresql://h/A B",
+            "nonsense",
+            "postgresql://u:hid#den@h/x",
+            "postgresql://u:hid%zz@h/x",
+        ],
     )
     def test_wrong_address_is_refused(self, home: Home, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
         monkeypatch.setenv(SETTING, uri)

@@ -55,7 +55,9 @@ def test_taken_port_moves_and_the_others_stay(home: Home) -> None:
         assert choose_ports(home) == ["airflow"]
     after = home.ports
     assert after["airflow"] not in before.values()
-    assert {name: after[name] for name in PORT_NAMES if name != "airflow"} == {n: p for n, p in before.items() if n != "airflow"}
+    assert {name: after[name] for name in PORT_NAMES if name != "airflow"} == {
+        n: p for n, p in before.items() if n != "airflow"
+    }
 
 
 def test_two_homes_choose_different_ports(home: Home, tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project's folder, whose workflows are found beside the real ones."""
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(include.workflows, "__path__", [*include.workflows.__path__, str(tmp_path / "include" / "workflows")])
+    monkeypatch.setattr(
+        include.workflows, "__path__", [*include.workflows.__path__, str(tmp_path / "include" / "workflows")]
+    )
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("include.workflows.orders")]:
         del sys.modules[name]
@@ -42,7 +44,9 @@ def create(root: Path, source: str) -> Any:
 
 
 def sample(root: Path) -> str:
-    uri: str = importlib.import_module("include.workflows.orders.sample").write_sample(root / "home" / "samples" / "orders")
+    uri: str = importlib.import_module("include.workflows.orders.sample").write_sample(
+        root / "home" / "samples" / "orders"
+    )
     return uri
 
 
@@ -64,7 +68,9 @@ def test_a_workflow_of_a_database_or_of_files_runs_as_it_is(root, source):
 def test_a_workflow_of_web_pages_runs_as_it_is(root):
     workflow = create(root, "web")
     sample(root)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root / "home" / "samples" / "orders"))
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(root / "home" / "samples" / "orders")
+    )
     handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
         threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -133,8 +133,9 @@ from embedded.processes import MARK, ProcessId, find_marked, identify, save_reco
 home = Home(folder=Path(sys.argv[1]))
 prepare_home(home)
 script = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print(flush=True); time.sleep(60)"
+command = [sys.executable, "-c", script]
 environment = {**os.environ, MARK: str(home.folder)}
-child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True, env=environment)
+child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=environment)
 child.stdout.readline()
 own = identify(child.pid)
 found = [[process.pid for process in find_marked(home)] == [child.pid]]
@@ -149,7 +150,10 @@ print(found)
 
 
 def test_process_with_closed_memory_counts_by_its_session(tmp_path: Path) -> None:
-    """As Airflow's workers are to an ordinary user: without a record, or with one of another process, it is not ours."""
+    """
+    As Airflow's workers are to an ordinary user: without a record, or with one of another process, it is
+    not ours.
+    """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}
     command = [*_unprivileged(), sys.executable, "-c", CLOSED, str(tmp_path / "state")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)

@@ -106,7 +106,9 @@ def test_failed_set_up_step_is_tried_again(make: Callable[..., Unit], tmp_path: 
 
 
 @pytest.mark.parametrize(("was_healthy", "limit"), [(True, "HANG_SECONDS"), (False, "START_SECONDS")])
-def test_hung_process_is_killed(make: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch, was_healthy: bool, limit: str) -> None:
+def test_hung_process_is_killed(
+    make: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch, was_healthy: bool, limit: str
+) -> None:
     """One that never got healthy has longer: a busy machine starts it slowly."""
     unit = make("sleep", "60", check=lambda started: "silent")
     unit.start_if_due()

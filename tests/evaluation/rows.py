@@ -30,7 +30,9 @@ def draw_scores(rng: np.random.Generator, feature: np.ndarray, *, noise: float) 
     return logistic(feature - 2 + noise * rng.normal(size=len(feature)))
 
 
-def draw_evidence(*, seed: int = 0, n_rows: int = 2_000, noise: float = 0.6, champion_noise: float = 0.6, **changes: Any) -> GateEvidence:
+def draw_evidence(
+    *, seed: int = 0, n_rows: int = 2_000, noise: float = 0.6, champion_noise: float = 0.6, **changes: Any
+) -> GateEvidence:
     """Evidence of a candidate and a champion, equally good by default; `changes` replace its parts."""
     rng = np.random.default_rng(seed)
     feature, y_true = draw_labels(rng, n_rows)

@@ -1,4 +1,7 @@
-"""The rules against the champion: what is proven ships, what is lost is refused, and what cannot be told waits for a person."""
+"""
+The rules against the champion: what is proven ships, what is lost is refused, and what cannot be told waits for a
+person.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,8 @@ def test_with_several_metrics_none_may_be_worse():
     verdict = judge(spoiled, gate)
     assert (verdict.verdict, failed_names(verdict)) == ("REJECT", ["metric log_loss", "champion"])
     assert check_of(verdict, "metric roc_auc").passed
-    assert judge(spoiled, Gate(metrics=("roc_auc",))).verdict == "PROMOTE"  # the control: what is not declared is not asked
+    # the control: what is not declared is not asked
+    assert judge(spoiled, Gate(metrics=("roc_auc",))).verdict == "PROMOTE"
 
 
 def test_with_several_metrics_one_has_to_be_better():
@@ -76,7 +80,10 @@ def test_with_several_metrics_one_has_to_be_better():
     strict = judge(evidence, Gate(metrics=metrics, against_champion=Paired(tolerance=0.1)))
     assert (strict.verdict, failed_names(strict)) == ("HOLD", ["champion"])
     assert strict.reasons[0].startswith("proven better than the champion in none of 2 metrics: proven not to lose")
-    assert judge(evidence, Gate(metrics=metrics, against_champion=Paired(rule="not_worse", tolerance=0.1))).verdict == "PROMOTE"
+    assert (
+        judge(evidence, Gate(metrics=metrics, against_champion=Paired(rule="not_worse", tolerance=0.1))).verdict
+        == "PROMOTE"
+    )
 
 
 def spoil_slice(rng, n_rows: int = 4_000):
@@ -92,7 +99,9 @@ def test_a_slice_that_got_worse_holds_a_model_that_is_better_overall(rng):
     verdict = judge(spoil_slice(rng), GATE)
     assert verdict.verdict == "HOLD"
     assert failed_names(verdict) == ["slice depot=east", "slices by depot"]
-    assert verdict.reasons[0].startswith("depot: 3 of 3 slices judged, 1 significantly worse, 0 too small to judge: depot = east got")
+    assert verdict.reasons[0].startswith(
+        "depot: 3 of 3 slices judged, 1 significantly worse, 0 too small to judge: depot = east got"
+    )
 
 
 def test_control_without_declared_slices_it_ships(rng):

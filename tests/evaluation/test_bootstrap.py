@@ -31,7 +31,10 @@ def test_each_resample_has_as_many_rows(rng):
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
-    """Accuracy of a fair coin is 0.5: 95 % intervals miss it in about 5 % of 400 samples (three standard errors: 1.7 to 8.3 %)."""
+    """
+    Accuracy of a fair coin is 0.5: 95 % intervals miss it in about 5 % of 400 samples (three standard errors: 1.7 to
+    8.3 %).
+    """
     rng = np.random.default_rng(0)
     missed = 0
     for seed in range(400):
@@ -119,7 +122,9 @@ def test_one_class_never_tells_models_apart(rng):
 def test_smaller_levels_take_more_resamples(rng):
     """So that a corrected test over many slices can still say no."""
     feature, y_true = draw_labels(rng, 500)
-    d = compare_paired("brier", y_true, np.full(500, 0.9), draw_scores(rng, feature, noise=0.1), random_state=0, alpha=0.0005)
+    d = compare_paired(
+        "brier", y_true, np.full(500, 0.9), draw_scores(rng, feature, noise=0.1), random_state=0, alpha=0.0005
+    )
     assert d.p_worse == 1 / 4001
 
 
@@ -133,7 +138,8 @@ def test_models_of_other_rows_are_refused(rng):
     [
         ([], []),
         ([0.04], [True]),
-        ([0.01, 0.04, 0.03, 0.005], [True, False, False, True]),  # Holm's own steps: .005 < .0125, .01 < .0167, .03 > .025
+        # Holm's own steps: .005 < .0125, .01 < .0167, .03 > .025
+        ([0.01, 0.04, 0.03, 0.005], [True, False, False, True]),
         ([0.03, 0.03], [False, False]),
         ([math.nan, 0.001], [False, True]),
     ],

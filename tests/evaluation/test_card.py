@@ -51,7 +51,9 @@ EVIDENCE = draw_evidence(noise=0.3, champion_noise=1.0)
 @functools.cache
 def measured_and_judged():
     """Report and verdict of the evidence: the same for all tests, and the gate takes its time."""
-    report = evaluate_classifier(EVIDENCE.y_true, EVIDENCE.candidate, slices=EVIDENCE.slices, random_state=0, n_bootstrap=50)
+    report = evaluate_classifier(
+        EVIDENCE.y_true, EVIDENCE.candidate, slices=EVIDENCE.slices, random_state=0, n_bootstrap=50
+    )
     return report, judge(EVIDENCE, Gate(slices=("depot",)))
 
 
@@ -78,14 +80,16 @@ def section(card: str, title: str) -> str:
 def test_the_card_answers_the_four_questions(facts):
     card = write_card(facts).markdown
     assert card.startswith(
-        "# parcels, version 3\n\nWhich parcels will arrive late?\n\n**PROMOTE** · family `boosting` · Average precision 0."
+        "# parcels, version 3\n\nWhich parcels will arrive late?\n\n**PROMOTE** · family `boosting` · Average "
+        "precision 0."
     )
     trained = section(card, "What it was trained on")
     assert "- Fitted on: 2026-01-12 to 2026-01-26, 2,800 rows" in trained
     assert "- Missing partitions: 2026-01-13" in trained
     assert "version 21, digest `abab" in trained
     assert re.search(
-        r"\*\*Average precision\*\* \| 0\.\d{4} \| 0\.\d{4} to 0\.\d{4} \| higher is better", section(card, "How good, and how sure")
+        r"\*\*Average precision\*\* \| 0\.\d{4} \| 0\.\d{4} to 0\.\d{4} \| higher is better",
+        section(card, "How good, and how sure"),
     )
     assert re.search(r"\| depot \| north \| [\d,]+ \| \d+\.\d % \| 0\.", section(card, "Where it is weak"))
     assert "better than the naive baseline: average_precision" in section(card, "Did it ship, and why")
@@ -93,9 +97,13 @@ def test_the_card_answers_the_four_questions(facts):
 
 def test_the_rest_is_there_too(facts):
     card = write_card(facts).markdown
-    assert "| 1 | boosting | `max_depth=3` | 0.5100 | 1.2 | by shuffling columns only |  |" in section(card, "What else was tried")
+    assert "| 1 | boosting | `max_depth=3` | 0.5100 | 1.2 | by shuffling columns only |  |" in section(
+        card, "What else was tried"
+    )
     assert "- Latency: 0.250 ms a row." in section(card, "Intended use and limits")
-    assert "| family and parameters | `boosting(learning_rate=0.1, max_depth=3)` |" in section(card, "How to reproduce it")
+    assert "| family and parameters | `boosting(learning_rate=0.1, max_depth=3)` |" in section(
+        card, "How to reproduce it"
+    )
     assert "![ROC](figures/roc.png)" in card
     assert "![own](figures/own.png)" in card
 
@@ -109,7 +117,9 @@ def test_a_refusal_is_told_with_its_reasons(facts):
 def test_slices_that_were_not_judged_are_named(facts):
     depot = np.where(np.arange(len(EVIDENCE.y_true)) < 9, "tiny", "large")
     evidence = replace(EVIDENCE, slices={"depot": depot})
-    report = evaluate_classifier(evidence.y_true, evidence.candidate, slices=evidence.slices, random_state=0, n_bootstrap=20)
+    report = evaluate_classifier(
+        evidence.y_true, evidence.candidate, slices=evidence.slices, random_state=0, n_bootstrap=20
+    )
     card = write_card(replace(facts, report=report, verdict=judge(evidence, Gate(slices=("depot",))))).markdown
     assert "Not judged, because too small (1): depot=tiny." in card
     assert "- Too few rows to say anything sure: depot = tiny." in card
@@ -125,7 +135,9 @@ def test_a_weak_slice_is_named(facts):
 
 def test_before_the_gate_without_slices_or_search(facts):
     report = evaluate_classifier([0, 1] * 30, [0.2, 0.6] * 30, slices={}, random_state=0, n_bootstrap=20)
-    card = write_card(replace(facts, version=None, verdict=None, report=report, leaderboard=(), figures={}, measured={})).markdown
+    card = write_card(
+        replace(facts, version=None, verdict=None, report=report, leaderboard=(), figures={}, measured={})
+    ).markdown
     assert card.startswith("# parcels, not yet registered")
     assert "The gate has not judged this version yet" in card
     assert "No slices are declared" in card
@@ -141,7 +153,9 @@ def test_a_long_leaderboard_is_cut(facts):
 def test_data_never_becomes_markup(facts):
     """A value of a slice, or an error's text, with a pipe, HTML or a line break stays in its cell."""
     depot = np.where(EVIDENCE.slices["depot"] == "north", "<script>|a|\n# b", "south")
-    report = evaluate_classifier(EVIDENCE.y_true, EVIDENCE.candidate, slices={"depot": depot}, random_state=0, n_bootstrap=20)
+    report = evaluate_classifier(
+        EVIDENCE.y_true, EVIDENCE.candidate, slices={"depot": depot}, random_state=0, n_bootstrap=20
+    )
     card = write_card(replace(facts, report=report)).markdown
     assert r"| depot | \<script\>\|a\| # b |" in card
     assert r"MemoryError: \<b\>\|no\|\</b\> |" in card
@@ -150,4 +164,7 @@ def test_data_never_becomes_markup(facts):
 
 def test_a_metric_without_a_value_shows_its_reason(facts):
     report = evaluate_classifier([0] * 40, [0.2] * 40, slices={}, random_state=0, n_bootstrap=10)
-    assert "| – | all 40 rows are negative: roc_auc needs both classes |" in write_card(replace(facts, report=report)).markdown
+    assert (
+        "| – | all 40 rows are negative: roc_auc needs both classes |"
+        in write_card(replace(facts, report=report)).markdown
+    )

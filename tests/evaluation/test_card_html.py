@@ -1,4 +1,7 @@
-"""The card as one file: it needs nothing else, and whatever a row, a name or an error holds stays text. For every task."""
+"""
+The card as one file: it needs nothing else, and whatever a row, a name or an error holds stays text. For
+every task.
+"""
 
 import re
 from dataclasses import replace
@@ -43,7 +46,9 @@ def extras(name):
     loss = Interval(value=0.1, low=0.05, high=0.15)
     return {
         "importance": (FeatureImportance(column=name, loss=loss),),
-        "dependence": (PartialDependence(column=name, is_number=False, grid=("a", "b"), outputs=("y",), answers=((0.1,), (0.2,))),),
+        "dependence": (
+            PartialDependence(column=name, is_number=False, grid=("a", "b"), outputs=("y",), answers=((0.1,), (0.2,))),
+        ),
         "examples": (ErrorExample(row_id="r1", mistake="0.9 too low", masked={name: "Aa-99"}),),
     }
 
@@ -57,7 +62,9 @@ def facts_of(tmp_path, task, metric, *, text="plain", y, p, classes=(), is_drawn
         gate=Gate(),
     )
     depot = np.where(np.arange(len(y)) % 2, text, "south")
-    report = evaluate(y, p, scoring=Scoring(task=task, classes=classes), slices={"depot": depot}, random_state=0, n_bootstrap=20)
+    report = evaluate(
+        y, p, scoring=Scoring(task=task, classes=classes), slices={"depot": depot}, random_state=0, n_bootstrap=20
+    )
     report = replace(report, **extras(text))
     check = Check(name=f"slice {text}", observed=None, bound=None, passed=None, forces=None, reason="")
     return CardFacts(
@@ -84,11 +91,19 @@ CASES = {
 def test_every_task_has_a_card_that_stands_alone(tmp_path, rng, task):
     metric, draw = CASES[task]
     y, p = draw(rng, 120)
-    facts = facts_of(tmp_path, task, metric, y=y, p=p, classes=("a", "b", "c") if task == "multiclass" else (), is_drawn=True)
+    facts = facts_of(
+        tmp_path, task, metric, y=y, p=p, classes=("a", "b", "c") if task == "multiclass" else (), is_drawn=True
+    )
     page = write_card(facts).html
     found = Tags(page)
     text = " ".join(" ".join(found.text).split())
-    for said in ("Did it ship, and why", "The gate says HOLD : because plain", "How good, and how sure", "Where it is weak", "gap in"):
+    for said in (
+        "Did it ship, and why",
+        "The gate says HOLD : because plain",
+        "How good, and how sure",
+        "Where it is weak",
+        "gap in",
+    ):
         assert said in text.replace("HOLD:", "HOLD :")
     assert "Fitted on: 2026-01-12 to 2026-01-26, 2,800 rows" in text
     assert "Rows where it is most wrong" in text

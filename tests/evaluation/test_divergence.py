@@ -12,7 +12,9 @@ from include.errors import DataError
 from include.evaluation.divergence import adjust_p_values, compare_counts
 
 counts = st.lists(st.integers(0, 500), min_size=2, max_size=12).filter(any)
-pairs = counts.flatmap(lambda a: st.tuples(st.just(a), st.lists(st.integers(0, 500), min_size=len(a), max_size=len(a)).filter(any)))
+pairs = counts.flatmap(
+    lambda a: st.tuples(st.just(a), st.lists(st.integers(0, 500), min_size=len(a), max_size=len(a)).filter(any))
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,10 @@ def test_a_small_shift_of_a_normal_has_the_distance_of_its_fisher_information(sh
 
 @pytest.mark.parametrize("n_rows", [100, 1_000, 100_000])
 def test_chance_adds_nothing_on_average_whatever_the_sample(n_rows):
-    """What is left of unchanged shares after the correction is far below any bound; without it 100 rows lie 0.12 apart."""
+    """
+    What is left of unchanged shares after the correction is far below any bound; without it 100 rows lie
+    0.12 apart.
+    """
     rng = np.random.default_rng(1)
     reference = np.full(11, 100_000 / 11)
     drawn = rng.multinomial(n_rows, np.full(11, 1 / 11), size=400)
@@ -70,7 +75,9 @@ def test_a_distance_is_between_0_and_1_symmetric_and_blind_to_the_cells_order(pa
 
 def test_the_p_value_is_scipys_where_no_cell_is_rare():
     first, second = [120, 80, 60, 40], [30, 45, 20, 25]
-    assert compare_counts(first, second).p_value == pytest.approx(chi2_contingency([first, second], correction=False).pvalue)
+    assert compare_counts(first, second).p_value == pytest.approx(
+        chi2_contingency([first, second], correction=False).pvalue
+    )
 
 
 def test_rare_cells_are_tested_together_and_raise_no_false_alarm():
@@ -93,7 +100,12 @@ def test_no_p_value_has_no_adjusted_one():
 
 @pytest.mark.parametrize(
     ("reference", "current", "said"),
-    [([1, 2], [1, 2, 3], "same cells"), ([0, 0], [1, 2], "empty sample"), ([1, 2], [-1, 2], "below zero"), ([1, 2], [np.nan, 1], "empty")],
+    [
+        ([1, 2], [1, 2, 3], "same cells"),
+        ([0, 0], [1, 2], "empty sample"),
+        ([1, 2], [-1, 2], "below zero"),
+        ([1, 2], [np.nan, 1], "empty"),
+    ],
 )
 def test_unusable_counts_are_refused(reference, current, said):
     with pytest.raises(DataError, match=said):

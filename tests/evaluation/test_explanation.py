@@ -15,8 +15,17 @@ def number(table, name):
 
 def probe(predict, *, n_rows=600, task="regression", metric="rmse", **columns):
     rng = np.random.default_rng(0)
-    table = pa.table({"a": rng.normal(size=n_rows), "b": rng.normal(size=n_rows), "idle": rng.normal(size=n_rows), **columns})
-    return Probe(predict=predict, table=table, y_true=predict(table), score=Scoring(task=task).rows, metric=metric, random_state=0)
+    table = pa.table(
+        {"a": rng.normal(size=n_rows), "b": rng.normal(size=n_rows), "idle": rng.normal(size=n_rows), **columns}
+    )
+    return Probe(
+        predict=predict,
+        table=table,
+        y_true=predict(table),
+        score=Scoring(task=task).rows,
+        metric=metric,
+        random_state=0,
+    )
 
 
 def linear(table):
@@ -69,11 +78,13 @@ def test_two_classes_and_several_are_asked_alike(rng):
         codes = np.digitize(number(table, "b"), [-0.5, 0.5])
         return np.eye(3)[codes]
 
-    assert permutation_importance(probe(two, task="classification", metric="roc_auc"), columns=["b", "a"])[0].loss.value == pytest.approx(
-        0.5, abs=0.05
-    )
+    assert permutation_importance(probe(two, task="classification", metric="roc_auc"), columns=["b", "a"])[
+        0
+    ].loss.value == pytest.approx(0.5, abs=0.05)
     model = probe(three, task="classification")
-    several = Probe(**{**vars(model), "y_true": three(model.table).argmax(axis=1), "score": Scoring(task="multiclass").rows})
+    several = Probe(
+        **{**vars(model), "y_true": three(model.table).argmax(axis=1), "score": Scoring(task="multiclass").rows}
+    )
     several = Probe(**{**vars(several), "metric": "accuracy"})
     assert permutation_importance(several, columns=["a", "b"])[0].column == "b"
     (found,) = partial_dependence(several, columns=["b"], outputs=["low", "middle", "high"])
@@ -126,11 +137,17 @@ def test_a_metric_without_a_value_says_so():
 
 
 def test_columns_that_belong_together_are_left_out_one_by_one():
-    """A feature function that refuses a row whose digest is not its text's: no shuffle of one of them can be asked about."""
+    """
+    A feature function that refuses a row whose digest is not its text's: no shuffle of one of them can
+    be asked about.
+    """
     names = [f"n{i % 5}" for i in range(600)]
 
     def strict(table):
-        if any(digest != f"digest of {name}" for name, digest in zip(table["name"].to_pylist(), table["digest"].to_pylist(), strict=True)):
+        if any(
+            digest != f"digest of {name}"
+            for name, digest in zip(table["name"].to_pylist(), table["digest"].to_pylist(), strict=True)
+        ):
             raise DataError("the digest is another's")
         return number(table, "a")
 

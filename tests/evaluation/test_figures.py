@@ -67,7 +67,11 @@ def test_difference_needs_a_champion_and_unseen_rows():
 @pytest.mark.parametrize(
     ("task", "metric", "draw"),
     [
-        ("multiclass", "log_loss", lambda rng: (rng.integers(0, 3, 300), rng.dirichlet([1, 1, 1], 300), rng.dirichlet([1, 1, 1], 300))),
+        (
+            "multiclass",
+            "log_loss",
+            lambda rng: (rng.integers(0, 3, 300), rng.dirichlet([1, 1, 1], 300), rng.dirichlet([1, 1, 1], 300)),
+        ),
         ("forecasting", "mae", lambda rng: rng.normal(100, 10, (3, 300))),
     ],
 )
@@ -89,7 +93,8 @@ def test_the_difference_of_every_task_is_drawn(task, metric, draw, rng):
 def test_pyplot_and_its_global_state_stay_out():
     """Drawing never imports pyplot, so nothing is shared between threads and forks."""
     code = (
-        "import sys; from include.evaluation.figures import draw_figures; from include.evaluation.evaluate import evaluate_classifier;"
+        "import sys; from include.evaluation.figures import draw_figures; from include.evaluation.evaluate import "
+        "evaluate_classifier;"
         "y, s = [0, 1] * 9, [0.1, 0.7] * 9;"
         "draw_figures(evaluate_classifier(y, s, slices={}, random_state=0, n_bootstrap=2), y, s, metric='f1');"
         "sys.exit('matplotlib.pyplot' in sys.modules)"

@@ -14,7 +14,9 @@ from include.workflow import Gate, Paired
 from tests.evaluation.rows import CHAMPION_AS_OF, draw_evidence
 
 SELF_TESTS = {"self-test", *(f"self-test {name}" for name in NAMES)}
-GATE = Gate(minimum={"roc_auc": 0.6, "brier": 0.2}, slices=("depot",), minimum_rows=200, max_latency_ms=20, max_size_mb=50)
+GATE = Gate(
+    minimum={"roc_auc": 0.6, "brier": 0.2}, slices=("depot",), minimum_rows=200, max_latency_ms=20, max_size_mb=50
+)
 
 CLOSE = Paired(rule="not_worse", tolerance=0.05)
 N = 600
@@ -28,7 +30,9 @@ def failed_names(verdict) -> list[str]:
 def test_a_clearly_better_model_is_promoted():
     verdict = judge(BASE, GATE)
     assert (verdict.verdict, failed_names(verdict)) == ("PROMOTE", [])
-    assert any(reason.startswith("significantly better than the champion: average_precision 0.") for reason in verdict.reasons)
+    assert any(
+        reason.startswith("significantly better than the champion: average_precision 0.") for reason in verdict.reasons
+    )
     assert verdict.reasons[-1] == "the gate judged 6 sentinels as it should"
 
 
@@ -43,7 +47,13 @@ def test_the_first_model_needs_no_champion():
 ALONE = {
     "too slow": ({"latency_ms": 21.0}, {}, "latency", "REJECT", "latency is 21 ms: at most 20 ms is allowed"),
     "too large": ({"size_mb": 51.0}, {}, "size", "REJECT", "size is 51 MB: at most 50 MB is allowed"),
-    "not measured": ({"latency_ms": None}, {}, "numbers", "REJECT", "the candidate's latency is None: it must be measured"),
+    "not measured": (
+        {"latency_ms": None},
+        {},
+        "numbers",
+        "REJECT",
+        "the candidate's latency is None: it must be measured",
+    ),
     "negative": ({"size_mb": -1.0}, {}, "numbers", "REJECT", "the candidate's size is -1.0: it must be measured"),
     "below the minimum": ({}, {"minimum": {"roc_auc": 0.99}}, "minimum roc_auc", "REJECT", "at least 0.99 is declared"),
     "above the maximum": ({}, {"minimum": {"brier": 0.01}}, "minimum brier", "REJECT", "at most 0.01 is declared"),
@@ -54,7 +64,13 @@ ALONE = {
         "HOLD",
         f"{N:,} test rows: at least {N + 1:,} are needed",
     ),
-    "as good as naive": ({"naive": 1 - (1 - BASE.candidate) ** 2}, {}, "naive", "REJECT", "no better than the naive baseline"),
+    "as good as naive": (
+        {"naive": 1 - (1 - BASE.candidate) ** 2},
+        {},
+        "naive",
+        "REJECT",
+        "no better than the naive baseline",
+    ),
     "newer champion": (
         {"champion_as_of": BASE.candidate_as_of + timedelta(days=1)},
         {},
@@ -83,7 +99,13 @@ ALONE = {
         "HOLD",
         "answers exactly as the champion on all 600 rows",
     ),
-    "missing slice": ({"slices": {}}, {}, "slices by depot", "HOLD", "slice column 'depot' is declared but not in the evidence"),
+    "missing slice": (
+        {"slices": {}},
+        {},
+        "slices by depot",
+        "HOLD",
+        "slice column 'depot' is declared but not in the evidence",
+    ),
     "no scores": (
         {"candidate": np.full(N, math.nan)},
         {},
@@ -92,7 +114,13 @@ ALONE = {
         "the candidate's scores: 600 of 600 scores are not finite",
     ),
     "broken champion": ({"champion": np.full(N, math.inf)}, {}, "numbers", "HOLD", "the champion's scores: 600 of 600"),
-    "broken baseline": ({"naive": np.full(N, 1.5)}, {}, "numbers", "HOLD", "the naive baseline's scores: scores reach from 1.5"),
+    "broken baseline": (
+        {"naive": np.full(N, 1.5)},
+        {},
+        "numbers",
+        "HOLD",
+        "the naive baseline's scores: scores reach from 1.5",
+    ),
     "broken labels": ({"y_true": np.full(N, math.nan)}, {}, "numbers", "HOLD", "y_true holds something other than 0/1"),
 }
 
@@ -106,7 +134,9 @@ def test_each_check_alone_forces_its_verdict_and_says_why(case):
 
 
 def test_better_than_naive_perhaps_by_chance_is_held():
-    verdicts = [judge(draw_evidence(seed=s, n_rows=200, noise=12, champion_noise=14), Gate(minimum_rows=20)) for s in range(20)]
+    verdicts = [
+        judge(draw_evidence(seed=s, n_rows=200, noise=12, champion_noise=14), Gate(minimum_rows=20)) for s in range(20)
+    ]
     reasons = [v.reasons[0] for v in verdicts if v.verdict == "HOLD" and "naive" in failed_names(v)]
     assert reasons
     assert all("better than the naive baseline perhaps by chance alone" in reason for reason in reasons)
@@ -158,12 +188,24 @@ def test_reject_outweighs_hold_and_all_reasons_are_told():
     ("changes", "reason"),
     [
         ({"metric": "gini"}, "the gate itself failed: DataError: metric 'gini' is unknown"),
-        ({"candidate": BASE.candidate[:-1]}, "the gate itself failed: DataError: candidate has 599 values for 600 rows"),
-        ({"slices": {"depot": ["north"]}}, "the gate itself failed: DataError: slices['depot'] has 1 values for 600 rows"),
-        ({"seen_by_champion": None}, "the gate itself failed: DataError: a champion's evidence is its scores, the rows"),
+        (
+            {"candidate": BASE.candidate[:-1]},
+            "the gate itself failed: DataError: candidate has 599 values for 600 rows",
+        ),
+        (
+            {"slices": {"depot": ["north"]}},
+            "the gate itself failed: DataError: slices['depot'] has 1 values for 600 rows",
+        ),
+        (
+            {"seen_by_champion": None},
+            "the gate itself failed: DataError: a champion's evidence is its scores, the rows",
+        ),
         ({"champion": None}, "the gate itself failed: DataError: a champion's evidence is its scores, the rows"),
         ({"seen_by_champion": np.zeros(N)}, "the gate itself failed: DataError: seen_by_champion has type float64"),
-        ({"champion_as_of": CHAMPION_AS_OF.replace(tzinfo=None)}, "the gate itself failed: TypeError: can't compare offset-naive"),
+        (
+            {"champion_as_of": CHAMPION_AS_OF.replace(tzinfo=None)},
+            "the gate itself failed: TypeError: can't compare offset-naive",
+        ),
         (
             {"y_true": np.array([]), "candidate": np.array([]), "naive": np.array([])},
             "the gate itself failed: DataError: champion has 600",

@@ -1,7 +1,8 @@
 """
 The gate's two errors, by simulation: how often it promotes what is no better, and how often it sees what is.
 
-Bounds are binomial: a gate that keeps its level fails one of these in far less than one of a thousand runs, and seeds are fixed.
+Bounds are binomial: a gate that keeps its level fails one of these in far less than one of a thousand runs, and seeds
+are fixed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def draw_answers(seed: int, *, n_rows: int, error_rates: tuple[float, float], me
     """
     Two models that are right and wrong independently of each other, at known rates (candidate's, champion's).
 
-    Scores are .8 for what is answered, so that accuracy and the Brier score differ by a known amount: by d, and by .6 d.
+    Scores are .8 for what is answered, so that accuracy and the Brier score differ by a known amount: by d, and by .6
+    d.
     """
     rng = np.random.default_rng([seed, n_rows])
     y = rng.random(n_rows) < 0.4
@@ -34,7 +36,10 @@ def draw_answers(seed: int, *, n_rows: int, error_rates: tuple[float, float], me
 
 
 def draw_retrain(seed: int, *, n_rows: int) -> GateEvidence:
-    """A retrained model, 3 points better: it mends 4.5 % of the rows, spoils 1.5 %, and answers the others as the champion does."""
+    """
+    A retrained model, 3 points better: it mends 4.5 % of the rows, spoils 1.5 %, and answers the others as the champion
+    does.
+    """
     rng = np.random.default_rng([seed, n_rows])
     y, is_wrong, luck = rng.random(n_rows) < 0.4, rng.random(n_rows) < 0.2, rng.random(n_rows)
     mended = np.where(is_wrong, luck >= 0.045 / 0.2, luck < 0.015 / 0.8)
@@ -44,7 +49,9 @@ def draw_retrain(seed: int, *, n_rows: int) -> GateEvidence:
 
 def share_promoted(evidences: list[GateEvidence], gate: Gate) -> float:
     """Share that the checks against the champion let through."""
-    return float(np.mean([all(check.passed for check in check_against_champion(evidence, gate)) for evidence in evidences]))
+    return float(
+        np.mean([all(check.passed for check in check_against_champion(evidence, gate)) for evidence in evidences])
+    )
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "brier"])
@@ -52,7 +59,9 @@ def test_of_1000_pairs_of_equal_models_at_most_alpha_are_promoted(metric, record
     """By McNemar's test and by the bootstrap; the nominal rate is half of alpha, the other half being for 'worse'."""
     equal = [draw_answers(seed, n_rows=200, error_rates=(0.2, 0.2), metric=metric) for seed in range(N_PAIRS)]
     share = share_promoted(equal, Gate())
-    record_property("figure", f"{N_PAIRS} pairs of equal models ({metric}): {share:.1%} promoted, at most {ALPHA:.0%} may be")
+    record_property(
+        "figure", f"{N_PAIRS} pairs of equal models ({metric}): {share:.1%} promoted, at most {ALPHA:.0%} may be"
+    )
     assert share <= ALPHA
     assert N_PAIRS * share <= binom.ppf(0.999, N_PAIRS, ALPHA / 2)
 
@@ -71,7 +80,10 @@ def test_control_a_gate_that_looks_at_the_figures_alone_promotes_half(record_pro
 
 
 def test_several_metrics_promote_equal_models_no_more_often():
-    """Holm over metrics; a tolerance that any equal model keeps, so that what is left is the chance to be called better."""
+    """
+    Holm over metrics; a tolerance that any equal model keeps, so that what is left is the chance to be
+    called better.
+    """
     equal = [draw_answers(seed, n_rows=200, error_rates=(0.2, 0.2)) for seed in range(300)]
     gate = Gate(metrics=("accuracy", "recall", "precision"), against_champion=Paired(tolerance=0.4))
     assert share_promoted(equal, gate) <= ALPHA

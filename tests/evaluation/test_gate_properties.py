@@ -31,7 +31,10 @@ def test_one_number_that_is_not_finite_never_ships(data, field, value):
     assert judge(replace(SMALL, **{field: values}), Gate()).verdict != "PROMOTE"
 
 
-@given(st.sampled_from(["latency_ms", "size_mb"]), st.one_of(NOT_FINITE, st.floats(max_value=-1e-9), st.text(), st.booleans()))
+@given(
+    st.sampled_from(["latency_ms", "size_mb"]),
+    st.one_of(NOT_FINITE, st.floats(max_value=-1e-9), st.text(), st.booleans()),
+)
 @settings(max_examples=60, deadline=None)
 def test_no_unmeasured_latency_or_size_ships(field, value):
     assert judge(replace(SMALL, **{field: value}), Gate()).verdict == "REJECT"

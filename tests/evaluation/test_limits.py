@@ -23,7 +23,10 @@ def promised(rng, *, n: int = N, shift: float = 0.0):
 
 
 def test_a_perfect_model_has_no_error_though_its_bins_are_noisy(rng):
-    """Of 300 honest probabilities the plain figure is .07 on average, from noise alone: the corrected one is less, and may be 0."""
+    """
+    Of 300 honest probabilities the plain figure is .07 on average, from noise alone: the corrected one is less, and may
+    be 0.
+    """
     found = [calibration_error("classification", *promised(rng, n=300), random_state=0) for _ in range(20)]
     assert np.mean([interval.value for interval in found]) < 0.05
     assert sum(interval.low == 0 for interval in found) >= 19
@@ -52,7 +55,10 @@ def test_of_several_classes_the_chosen_ones_probability_counts(rng):
 )
 def test_surely_above_rejects_and_perhaps_holds(rng, limit, expected, words):
     y, p = promised(rng, shift=0.1)
-    verdict = judge(replace(draw_evidence(n_rows=N, metric="roc_auc", **FIRST), y_true=y, candidate=p), Gate(max_calibration_error=limit))
+    verdict = judge(
+        replace(draw_evidence(n_rows=N, metric="roc_auc", **FIRST), y_true=y, candidate=p),
+        Gate(max_calibration_error=limit),
+    )
     check = next(check for check in verdict.checks if check.name == "calibration")
     assert verdict.verdict == expected
     assert words in check.reason
@@ -69,7 +75,8 @@ def grouped(rng, *, hit_rates: dict[str, float], n: int = 400):
 
 
 @pytest.mark.parametrize(
-    ("south", "expected", "words"), [(0.88, "PROMOTE", "within the limit"), (0.7, "HOLD", "perhaps above"), (0.3, "REJECT", "surely above")]
+    ("south", "expected", "words"),
+    [(0.88, "PROMOTE", "within the limit"), (0.7, "HOLD", "perhaps above"), (0.3, "REJECT", "surely above")],
 )
 def test_a_gap_between_groups(rng, south, expected, words):
     evidence = grouped(rng, hit_rates={"north": 0.9, "south": south, "east": 0.9})
@@ -82,7 +89,10 @@ def test_a_gap_between_groups(rng, south, expected, words):
 
 
 def test_equal_groups_are_seldom_called_unequal(rng):
-    """Eight groups, 28 pairs: an interval for all of them at once, so that at most 5 % of 60 gaps are surely above 0 (3; 9 by chance)."""
+    """
+    Eight groups, 28 pairs: an interval for all of them at once, so that at most 5 % of 60 gaps are surely above 0 (3; 9
+    by chance).
+    """
     surely = 0
     for seed in range(60):
         evidence = replace(grouped(rng, hit_rates={f"g{i}": 0.7 for i in range(8)}, n=100), random_state=seed)

@@ -37,20 +37,29 @@ def test_accuracy_is_compared_by_mcnemars_test_and_by_blocks_where_rows_depend(r
 
 
 def test_of_several_classes_the_most_probable_one_counts():
-    assert is_right("multiclass", [0, 1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]).tolist() == [True, False, True]
+    assert is_right("multiclass", [0, 1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]).tolist() == [
+        True,
+        False,
+        True,
+    ]
     assert is_right("classification", [True, True, False], [0.5, 0.4, 0.4]).tolist() == [True, False, True]
 
 
 def test_models_of_several_classes(rng):
     codes = rng.integers(0, 3, 400)
     blurred = [0.5 * np.eye(3)[codes] + 0.5 * rng.dirichlet([1, 1, 1], 400), rng.dirichlet([1, 1, 1], 400)]
-    found = compare_models("multiclass", ["log_loss", "macro_f1", "accuracy"], codes, (blurred[0], blurred[1]), test=TEST)
+    found = compare_models(
+        "multiclass", ["log_loss", "macro_f1", "accuracy"], codes, (blurred[0], blurred[1]), test=TEST
+    )
     assert all(d.p_better <= 0.001 < 0.9 <= d.p_worse for d in found.values())
 
 
 @pytest.mark.parametrize("task", ["regression", "forecasting"])
 def test_models_of_numbers_have_a_margin_in_shares_of_the_others_error(rng, task):
-    """Errors have the target's unit: a tolerance of .05 is 5 % of the champion's error. R² has none, and keeps it as it is."""
+    """
+    Errors have the target's unit: a tolerance of .05 is 5 % of the champion's error. R² has none, and keeps it as it
+    is.
+    """
     y = rng.normal(size=300)
     a, b = y + rng.normal(size=300), y + rng.normal(size=300)
     test = PairedTest(random_state=0, alpha=0.025, tolerance=0.05)
@@ -63,7 +72,9 @@ def test_a_model_a_little_worse_is_close_and_not_better(rng):
     y = rng.normal(size=400)
     b = y + rng.normal(size=400)
     a = y + 1.01 * (b - y)
-    d = compare_models("regression", ["mae"], y, (a, b), test=PairedTest(random_state=0, alpha=0.025, tolerance=0.05))["mae"]
+    d = compare_models("regression", ["mae"], y, (a, b), test=PairedTest(random_state=0, alpha=0.025, tolerance=0.05))[
+        "mae"
+    ]
     assert d.p_close == pytest.approx(1 / 1001)
     assert d.p_better == 1
     strict = compare_models("regression", ["mae"], y, (a, b), test=TEST)["mae"]

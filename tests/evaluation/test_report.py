@@ -18,7 +18,9 @@ from tests.evaluation.rows import draw_labels, draw_scores
 def report(rng) -> EvaluationReport:
     feature, y_true = draw_labels(rng, 600)
     depots = np.where(np.arange(600) < 10, "tiny", np.where(feature > 0, "north", "south"))
-    return evaluate_classifier(y_true, draw_scores(rng, feature, noise=0.5), slices={"depot": depots}, random_state=0, n_bootstrap=100)
+    return evaluate_classifier(
+        y_true, draw_scores(rng, feature, noise=0.5), slices={"depot": depots}, random_state=0, n_bootstrap=100
+    )
 
 
 def test_counts_are_those_counted_by_hand():
@@ -37,7 +39,9 @@ def test_slices_partition_the_rows(report):
 
 def test_a_slice_is_scored_as_if_alone(rng):
     y_true, y_score, depots = rng.random(200) < 0.4, rng.random(200), rng.choice(["a", "b"], 200)
-    part = next(s for s in evaluate_classifier(y_true, y_score, slices={"d": depots}, random_state=0).slices if s.value == "a")
+    part = next(
+        s for s in evaluate_classifier(y_true, y_score, slices={"d": depots}, random_state=0).slices if s.value == "a"
+    )
     alone = evaluate_classifier(y_true[depots == "a"], y_score[depots == "a"], slices={}, random_state=0)
     assert part.metrics == alone.metrics
 
@@ -60,12 +64,17 @@ def test_rare_values_are_one_slice():
 
 def test_missing_values_are_a_slice_of_their_own():
     values = pd.Series(["a", None, np.nan, pd.NA, pd.NaT], dtype=object)
-    assert [(value, mask.sum()) for _, value, mask in split_by_slices({"code": values}, n_rows=5)] == [("(missing)", 4), ("a", 1)]
+    assert [(value, mask.sum()) for _, value, mask in split_by_slices({"code": values}, n_rows=5)] == [
+        ("(missing)", 4),
+        ("a", 1),
+    ]
 
 
 def test_calibration_of_a_true_probability_lies_on_the_diagonal(rng):
     probability = rng.random(50_000)
-    report = evaluate_classifier(rng.random(50_000) < probability, probability, slices={}, random_state=0, n_bootstrap=2)
+    report = evaluate_classifier(
+        rng.random(50_000) < probability, probability, slices={}, random_state=0, n_bootstrap=2
+    )
     assert [b.n_rows for b in report.calibration] == [5_000] * 10
     assert report.calibration_error.high < 0.01
     assert all(b.observed == pytest.approx(b.predicted, abs=0.025) for b in report.calibration)  # 3.5 standard errors
@@ -86,7 +95,12 @@ def test_json_keeps_everything(report):
 def test_numbers_that_are_not_finite_are_null_with_a_reason():
     report = evaluate_classifier([0] * 40, [0.2] * 40, slices={}, random_state=0, n_bootstrap=10)
     content = json.loads(json.dumps(report.to_dict(), allow_nan=False))["metrics"]["roc_auc"]
-    assert content == {"value": None, "low": None, "high": None, "reason": "all 40 rows are negative: roc_auc needs both classes"}
+    assert content == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "reason": "all 40 rows are negative: roc_auc needs both classes",
+    }
     assert math.isnan(EvaluationReport.from_dict(report.to_dict()).metrics["roc_auc"].value)
 
 
@@ -95,7 +109,9 @@ def test_control_plain_json_of_nan_fails():
         json.dumps({"roc_auc": math.nan}, allow_nan=False)
 
 
-@pytest.mark.parametrize("content", [{}, {"metrics": 3, "slices": [], "calibration": []}, {"metrics": {}, "slices": [], "calibration": []}])
+@pytest.mark.parametrize(
+    "content", [{}, {"metrics": 3, "slices": [], "calibration": []}, {"metrics": {}, "slices": [], "calibration": []}]
+)
 def test_another_record_is_no_report(content):
     with pytest.raises(DataError, match="this is no evaluation report"):
         EvaluationReport.from_dict(content)

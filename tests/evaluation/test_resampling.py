@@ -1,4 +1,7 @@
-"""Resamples as counts: as many rows as there were, each as often as the others, and stretches of time where rows depend on each other."""
+"""
+Resamples as counts: as many rows as there were, each as often as the others, and stretches of time where rows depend on
+each other.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def test_each_resample_is_made_of_whole_stretches(rng):
 
 
 def test_every_row_is_drawn_as_often_as_the_others(rng):
-    """On a circle: the plain moving block draws the first and the last rows less often. 4,000 resamples, 1 ± 5 standard errors."""
+    """
+    On a circle: the plain moving block draws the first and the last rows less often. 4,000 resamples, 1 ± 5 standard
+    errors.
+    """
     counts = np.concatenate(list(resample_counts(60, 4_000, rng=rng, blocks=Blocks(order=np.arange(60), length=7))))
     assert np.abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(4_000)
 
@@ -85,6 +91,9 @@ def _false_answers(*, block: timedelta | None, n_pairs: int) -> int:
 
 
 def test_blocks_keep_the_level_where_rows_depend_on_each_other():
-    """AR(1) errors with .9: of 80 pairs 4 may be told apart at 5 % (99.9 % bound: 12). Drawn one by one, more than a third are."""
+    """
+    AR(1) errors with .9: of 80 pairs 4 may be told apart at 5 % (99.9 % bound: 12). Drawn one by one, more than a third
+    are.
+    """
     assert _false_answers(block=DAY, n_pairs=80) <= 12
     assert _false_answers(block=None, n_pairs=24) >= 8

@@ -1,4 +1,7 @@
-"""The gate's self-test: a sound gate passes it, and each of the field's four broken gates, put back by mutation, fails closed."""
+"""
+The gate's self-test: a sound gate passes it, and each of the field's four broken gates, put back by mutation, fails
+closed.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,11 @@ def declared(request) -> Gate:
 
 
 def self_test_of(verdict: Verdict) -> dict[str, bool | None]:
-    return {check.name.removeprefix("self-test "): check.passed for check in verdict.checks if check.name.startswith("self-test")}
+    return {
+        check.name.removeprefix("self-test "): check.passed
+        for check in verdict.checks
+        if check.name.startswith("self-test")
+    }
 
 
 def require_closed(verdict: Verdict) -> None:
@@ -54,12 +61,16 @@ def test_a_first_model_beyond_improvement_ships(declared):
 @pytest.mark.parametrize("task", ["multiclass", "regression", "forecasting"])
 def test_a_sound_gate_of_another_task_passes(rng, task, declared):
     y = rng.integers(0, 4, N) if task == "multiclass" else rng.normal(size=N)
-    candidate = 0.5 * np.eye(4)[y] + 0.5 * rng.dirichlet(np.ones(4), N) if task == "multiclass" else y + rng.normal(size=N)
+    candidate = (
+        0.5 * np.eye(4)[y] + 0.5 * rng.dirichlet(np.ones(4), N) if task == "multiclass" else y + rng.normal(size=N)
+    )
     naive = np.full((N, 4), 0.25) if task == "multiclass" else np.zeros(N)
     metric = "log_loss" if task == "multiclass" else "mae"
     times = np.datetime64("2026-01-05", "us") + np.arange(N) * np.timedelta64(30, "m")
     block = timedelta(days=1) if task == "forecasting" else None
-    evidence = replace(FIRST, task=task, metric=metric, y_true=y, candidate=candidate, naive=naive, times=times, block=block)
+    evidence = replace(
+        FIRST, task=task, metric=metric, y_true=y, candidate=candidate, naive=naive, times=times, block=block
+    )
     assert all(self_test_of(judge(evidence, declared)).values())
 
 
@@ -105,7 +116,9 @@ def test_a_gate_that_always_says_yes_fails_closed(monkeypatch, site, declared):
     yes = {
         "decide": lambda found, required: Verdict(verdict="PROMOTE", reasons=("ok",), checks=tuple(found)),
         "_judge_once": lambda evidence, g: Verdict(verdict="PROMOTE", reasons=("ok",), checks=()),
-        "check_against_champion": lambda evidence, g: [passed(name, "ok") for name in gate.required_checks(evidence, g)],
+        "check_against_champion": lambda evidence, g: [
+            passed(name, "ok") for name in gate.required_checks(evidence, g)
+        ],
         "check_absolute": lambda evidence, g: [passed("naive", "ok")],
     }
     monkeypatch.setattr(gate, site, yes[site])
@@ -117,20 +130,26 @@ def test_a_gate_that_always_says_yes_fails_closed(monkeypatch, site, declared):
 def test_a_gate_that_blesses_what_has_no_champion_fails_closed(monkeypatch, declared):
     assert judge(GUESS, declared).verdict != "PROMOTE"
     real = gate.check_absolute
-    monkeypatch.setattr(gate, "check_absolute", lambda rows, g: [passed("naive", "ok")] if rows.champion is None else real(rows, g))
+    monkeypatch.setattr(
+        gate, "check_absolute", lambda rows, g: [passed("naive", "ok")] if rows.champion is None else real(rows, g)
+    )
     for evidence in (GUESS, GOOD):
         require_closed(judge(evidence, declared))
 
 
 def test_a_gate_that_passes_what_is_missing_fails_closed(monkeypatch, declared):
-    monkeypatch.setattr(checks, "check_predictions", lambda task, values, name: np.nan_to_num(np.asarray(values, dtype=float)))
+    monkeypatch.setattr(
+        checks, "check_predictions", lambda task, values, name: np.nan_to_num(np.asarray(values, dtype=float))
+    )
     real = absolute.compare_models
     fill = np.nan_to_num
     for module in (absolute, against_champion):
         monkeypatch.setattr(
             module,
             "compare_models",
-            lambda task, metrics, y, models, *, test: real(task, metrics, y, (fill(models[0]), fill(models[1])), test=test),
+            lambda task, metrics, y, models, *, test: real(
+                task, metrics, y, (fill(models[0]), fill(models[1])), test=test
+            ),
         )
     verdict = judge(GOOD, declared)
     require_closed(verdict)
@@ -146,7 +165,9 @@ def test_a_gate_that_always_says_no_is_told_as_broken(monkeypatch, declared):
 
 @pytest.mark.parametrize("left", [(), ("itself", "nan")])
 def test_without_the_whole_self_test_nothing_ships(monkeypatch, left):
-    monkeypatch.setattr(sentinels, "self_test", lambda evidence, g, judge: [passed(f"self-test {name}", "ok") for name in left])
+    monkeypatch.setattr(
+        sentinels, "self_test", lambda evidence, g, judge: [passed(f"self-test {name}", "ok") for name in left]
+    )
     verdict = judge(GOOD, Gate())
     assert verdict.verdict == "REJECT"
     assert verdict.reasons[0].startswith("no proof of: self-test, self-test constant")
@@ -182,7 +203,13 @@ def answers_of(rng, task: str, y: np.ndarray, kind: str, n_classes: int) -> np.n
         one_hot, guess = np.eye(n_classes)[y], rng.dirichlet(np.ones(n_classes), n)
         opposite = np.eye(n_classes)[(y + 1) % n_classes]
         shares = np.full((n, n_classes), 1 / n_classes)
-        found = {"constant": shares, "perfect": one_hot, "guess": guess, "coarse": (one_hot + shares) / 2, "opposite": opposite}
+        found = {
+            "constant": shares,
+            "perfect": one_hot,
+            "guess": guess,
+            "coarse": (one_hot + shares) / 2,
+            "opposite": opposite,
+        }
     else:
         found = {
             "constant": np.ones(n),
@@ -196,15 +223,26 @@ def answers_of(rng, task: str, y: np.ndarray, kind: str, n_classes: int) -> np.n
 
 @pytest.mark.parametrize("task", ["classification", "multiclass", "regression", "forecasting"])
 def test_a_sound_gate_never_stumbles_over_itself(rng, task):
-    """Few rows, one class, constant targets, perfect and absurd models, any metric and rule: no or wait, but never "broken"."""
+    """
+    Few rows, one class, constant targets, perfect and absurd models, any metric and rule: no or wait, but never
+    "broken".
+    """
     for _ in range(40):
         n, n_classes = int(rng.choice([1, 3, 19, 40, 120])), int(rng.choice([2, 5]))
-        labels = {"classification": 1 * (rng.random(n) < rng.choice([0, 0.05, 0.5, 1])), "multiclass": rng.integers(0, n_classes, n)}
+        labels = {
+            "classification": 1 * (rng.random(n) < rng.choice([0, 0.05, 0.5, 1])),
+            "multiclass": rng.integers(0, n_classes, n),
+        }
         y = labels.get(task, rng.choice([0, 1e-9, 1, 1e6]) * rng.normal(size=n))
         first, second = (
-            answers_of(rng, task, y, str(kind), n_classes) for kind in rng.choice(["constant", "perfect", "guess", "coarse", "opposite"], 2)
+            answers_of(rng, task, y, str(kind), n_classes)
+            for kind in rng.choice(["constant", "perfect", "guess", "coarse", "opposite"], 2)
         )
-        champion = {"champion": second} if rng.random() < 0.7 else {"champion": None, "seen_by_champion": None, "champion_as_of": None}
+        champion = (
+            {"champion": second}
+            if rng.random() < 0.7
+            else {"champion": None, "seen_by_champion": None, "champion_as_of": None}
+        )
         times = np.datetime64("2026-01-05", "us") + np.arange(n) * np.timedelta64(6, "h")
         evidence = draw_evidence(
             n_rows=n,
@@ -217,5 +255,7 @@ def test_a_sound_gate_never_stumbles_over_itself(rng, task):
             block=timedelta(days=1) if task == "forecasting" else None,
             **champion,
         )
-        reasons = judge(evidence, Gate(minimum_rows=20, against_champion=RULES[rng.integers(2)].against_champion)).reasons
+        reasons = judge(
+            evidence, Gate(minimum_rows=20, against_champion=RULES[rng.integers(2)].against_champion)
+        ).reasons
         assert not any("self-test failed" in reason or "gate itself failed" in reason for reason in reasons), reasons

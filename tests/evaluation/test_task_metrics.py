@@ -31,7 +31,9 @@ def class_reference(metric, y, p, w=None):
         "macro_precision": lambda: sk.precision_score(y, predicted, **macro),
         "macro_recall": lambda: sk.recall_score(y, predicted, **macro),
         "macro_f1": lambda: sk.f1_score(y, predicted, **macro),
-        "macro_roc_auc": lambda: np.mean([sk.roc_auc_score(y == code, p[:, code], sample_weight=w) for code in np.unique(y)]),
+        "macro_roc_auc": lambda: np.mean(
+            [sk.roc_auc_score(y == code, p[:, code], sample_weight=w) for code in np.unique(y)]
+        ),
     }[metric]()
 
 
@@ -179,7 +181,9 @@ def test_a_better_classifier_is_found_better(metric):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 600)
     sharp, blunt = (np.eye(3)[y] * strength + rng.random((600, 3)) for strength in (1.0, 0.2))
-    d = compare_paired(metric, y, *(p / p.sum(axis=1, keepdims=True) for p in (sharp, blunt)), random_state=0, task="multiclass")
+    d = compare_paired(
+        metric, y, *(p / p.sum(axis=1, keepdims=True) for p in (sharp, blunt)), random_state=0, task="multiclass"
+    )
     assert d.interval.low > 0
     assert d.p_better == 1 / 1001
 
@@ -197,13 +201,25 @@ def test_a_better_forecast_is_found_better(metric):
     ("task", "metric", "y_true", "y_pred", "message"),
     [
         ("multiclass", "roc_auc", [0, 1], np.eye(2), "metric 'roc_auc' is unknown: known are log_loss"),
-        ("multiclass", "brier", [0, 2], np.eye(2), "y_true holds something other than the codes 0 to 1 of the 2 classes"),
+        (
+            "multiclass",
+            "brier",
+            [0, 2],
+            np.eye(2),
+            "y_true holds something other than the codes 0 to 1 of the 2 classes",
+        ),
         ("multiclass", "brier", [0, -2], np.eye(2), "y_true holds something other than the codes"),
         ("multiclass", "brier", [0, 0.5], np.eye(2), "y_true holds something other than the codes"),
         ("multiclass", "brier", [0, math.nan], np.eye(2), "y_true holds something other than the codes"),
         ("multiclass", "brier", [0], np.eye(2), "1 labels but 2 rows of probabilities"),
         ("multiclass", "brier", [], np.empty((0, 3)), "no rows to score"),
-        ("multiclass", "brier", [0, 1], [0.1, 0.9], r"y_score has shape \(2,\): give one number for each row and class"),
+        (
+            "multiclass",
+            "brier",
+            [0, 1],
+            [0.1, 0.9],
+            r"y_score has shape \(2,\): give one number for each row and class",
+        ),
         ("multiclass", "brier", [0, 0], [[1], [1]], "give one probability for each of at least two classes"),
         ("multiclass", "brier", [0, 1], [[0.5, 0.5], [0.5, math.nan]], "1 of 2 scores are not finite"),
         ("multiclass", "brier", [0, 1], [[0.5, 0.5], [1.5, -0.5]], r"probabilities lie in \[0, 1\]"),

@@ -76,7 +76,8 @@ def test_a_report_of_numbers_is_counted_by_hand_and_survives_json(rng):
     assert report.residuals.mean == pytest.approx(2, abs=0.2)
     assert report.residuals.mean_low < 2 < report.residuals.mean_high
     assert report.residuals.quantiles[2] == pytest.approx(2, abs=0.2)
-    assert report.metrics["pinball"].value == pytest.approx(0.9 * report.metrics["mae"].value, rel=0.15)  # nearly all are too low
+    # nearly all are too low
+    assert report.metrics["pinball"].value == pytest.approx(0.9 * report.metrics["mae"].value, rel=0.15)
     again = EvaluationReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
     assert again == report
     assert {"residuals.png", "calibration.png"} == set(draw_figures(again, y, y - 2, metric="mae"))
@@ -90,7 +91,10 @@ def test_a_constant_target_is_reported_and_drawn(rng):
 
 
 def test_bounds_of_a_bin_hold_the_truth_as_often_as_they_say():
-    """The mean of a bin of 30 values: 95 % intervals miss it in about 6 % of 1,000 bins (normal quantiles, few rows)."""
+    """
+    The mean of a bin of 30 values: 95 % intervals miss it in about 6 % of 1,000 bins (normal quantiles,
+    few rows).
+    """
     rng = np.random.default_rng(0)
     missed = 0
     for _ in range(100):
@@ -116,7 +120,11 @@ def test_a_threshold_moves_precision_and_recall_and_the_counts():
     y, s = [1, 1, 0, 0], [0.9, 0.3, 0.35, 0.1]
     report = measure(y, s, threshold=0.2)
     assert (report.metrics["recall"].value, report.metrics["precision"].value) == (1, pytest.approx(2 / 3))
-    assert (report.confusion.threshold, report.confusion.true_positives, report.confusion.false_positives) == (0.2, 2, 1)
+    assert (report.confusion.threshold, report.confusion.true_positives, report.confusion.false_positives) == (
+        0.2,
+        2,
+        1,
+    )
     assert measure(y, s).metrics["recall"].value == 0.5  # control: at 0.5
 
 
@@ -140,8 +148,15 @@ def test_stretches_of_time_make_an_interval_as_wide_as_the_errors_depend(rng):
     """Each day's 24 errors are one error: an interval of single rows would be far too narrow."""
     times = np.datetime64("2026-01-01", "us") + np.arange(1_200) * np.timedelta64(3600, "s")
     error = np.repeat(rng.normal(size=50), 24)
-    common = {"scoring": Scoring(task="forecasting"), "slices": {"site": ["a", "b"] * 600}, "random_state": 0, "n_bootstrap": 200}
-    alone, together = (evaluate(error, np.zeros(1_200), times=times, block=block, **common) for block in (None, timedelta(days=1)))
+    common = {
+        "scoring": Scoring(task="forecasting"),
+        "slices": {"site": ["a", "b"] * 600},
+        "random_state": 0,
+        "n_bootstrap": 200,
+    }
+    alone, together = (
+        evaluate(error, np.zeros(1_200), times=times, block=block, **common) for block in (None, timedelta(days=1))
+    )
     widths = [report.metrics["rmse"].high - report.metrics["rmse"].low for report in (alone, together)]
     assert widths[1] > 2.5 * widths[0]  # about the root of 24 for rows that are all alike
     slices = [report.slices[0].metrics["rmse"] for report in (alone, together)]

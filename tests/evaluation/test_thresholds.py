@@ -78,7 +78,10 @@ def test_neighbours_without_room_between_them():
 
 
 def test_a_threshold_serves_rows_it_was_not_chosen_on(rng):
-    """Chosen on one half for a precision of 0.6; on the other half it is about kept, and 0.5 would not have been the choice."""
+    """
+    Chosen on one half for a precision of 0.6; on the other half it is about kept, and 0.5 would not have been the
+    choice.
+    """
     feature = rng.normal(size=20_000)
     y = rng.random(20_000) < 1 / (1 + np.exp(3 - 2 * feature))
     s = 1 / (1 + np.exp(3 - 2 * feature))

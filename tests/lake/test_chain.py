@@ -75,7 +75,9 @@ def insert_unlinked(lake: Lake) -> None:
 def change_with_digest(lake: Lake) -> None:
     """Who knows how digests are made still breaks the link after it."""
     row = replace(lines(lake)[1], verdict="PROMOTE")
-    table(lake).update(predicate="sequence = 2", updates={"verdict": "'PROMOTE'", "record_digest": f"'{digest_of_record(row)}'"})
+    table(lake).update(
+        predicate="sequence = 2", updates={"verdict": "'PROMOTE'", "record_digest": f"'{digest_of_record(row)}'"}
+    )
 
 
 def lines(lake: Lake) -> list[DecisionRecord]:
@@ -121,7 +123,10 @@ def test_restoring_the_version_before_mends_it_as_the_message_says(folder_lake: 
 
 def test_a_chain_that_was_written_anew_is_noticed_by_its_signatures(folder_lake: Lake) -> None:
     """Somebody rewrites a line and all after it: without a key nobody can tell, and with one nobody can do it."""
-    for key, faults in ((None, []), (KEY, [f"line {n} (version {n}, {v}) is not signed with this key" for n, v in enumerate(NEW, 1)])):
+    for key, faults in (
+        (None, []),
+        (KEY, [f"line {n} (version {n}, {v}) is not signed with this key" for n, v in enumerate(NEW, 1)]),
+    ):
         lake = Lake(uri=f"{folder_lake.uri}/{'signed' if key else 'plain'}", evidence_key=key)
         fill(lake)
         rewrite(lake)
@@ -159,7 +164,9 @@ def test_workflows_and_tables_have_chains_of_their_own(folder_lake: Lake) -> Non
     assert [line.sequence for line in lines(folder_lake) if line.workflow == "others"] == [1]
     assert read_ledger(folder_lake, PROMOTIONS)["sequence"].to_pylist() == [2, 1]  # in the order of alias
     open_table(folder_lake, PROMOTIONS).update(predicate="sequence = 1", updates={"model_version": "'7'"})
-    assert chain_faults(folder_lake, PROMOTIONS, "parcels") == ["line 1 (version 7, promote) was changed after it was written"]
+    assert chain_faults(folder_lake, PROMOTIONS, "parcels") == [
+        "line 1 (version 7, promote) was changed after it was written"
+    ]
     assert chain_faults(folder_lake, DECISIONS, "parcels") == chain_faults(folder_lake, DECISIONS, "others") == []
     assert chain_faults(Lake(uri=f"{folder_lake.uri}/empty"), DECISIONS, "parcels") == []
 
@@ -197,7 +204,9 @@ def test_maintenance_leaves_a_chain_as_it_is(folder_lake: Lake) -> None:
 def test_nothing_follows_a_link_that_is_gone(folder_lake: Lake) -> None:
     fill(folder_lake)
     remove_the_last(folder_lake)
-    with pytest.raises(EvidenceError, match="line 4 of 'parcels' in 'ledger/decisions' is gone, so nothing can follow it"):
+    with pytest.raises(
+        EvidenceError, match="line 4 of 'parcels' in 'ledger/decisions' is gone, so nothing can follow it"
+    ):
         append_decision(folder_lake, decision(model_version="5", evidence_digest="e5"))
 
 

@@ -18,7 +18,9 @@ from tests.lake.workers import TABLE, append_runs, create_tables, promote_rounds
 pytestmark = pytest.mark.claim("races")
 
 
-def race(lake: Lake, work: Callable[..., Any], *, n_workers: int, numbered: bool = False, **arguments: Any) -> list[Any]:
+def race(
+    lake: Lake, work: Callable[..., Any], *, n_workers: int, numbered: bool = False, **arguments: Any
+) -> list[Any]:
     """Run one worker's function in several processes at once; return their answers."""
     shared = {"uri": lake.uri, "storage_options": dict(lake.storage_options), **arguments}
     return run_at_once(work, [{**shared, "worker": number} if numbered else shared for number in range(n_workers)])
@@ -27,7 +29,9 @@ def race(lake: Lake, work: Callable[..., Any], *, n_workers: int, numbered: bool
 def test_promotions_have_one_winner_an_epoch_and_no_gap(lake: Lake) -> None:
     """The table doesn't exist at first: its creation is part of the race."""
     won = list(
-        chain.from_iterable(race(lake, promote_rounds, n_workers=4 if lake.is_remote else 8, numbered=True, rounds=6, is_naive=False))
+        chain.from_iterable(
+            race(lake, promote_rounds, n_workers=4 if lake.is_remote else 8, numbered=True, rounds=6, is_naive=False)
+        )
     )
     rows = ledger.read_ledger(lake, ledger.PROMOTIONS)
     assert rows["epoch"].to_pylist() == list(range(1, len(won) + 1))

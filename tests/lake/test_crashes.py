@@ -26,7 +26,9 @@ CRASH_POINTS = ["replace_partition.before_write", "replace_partition.before_comm
 
 def kill_rounds(lake: Lake, *, crash_at: str | None = None, is_naive: bool = False, rounds: int = 20) -> dict[str, int]:
     arguments = {"uri": lake.uri, "storage_options": dict(lake.storage_options), "rounds": rounds, "seed": 7}
-    process = start_module("tests.lake.workers", "kill_rounds", json.dumps({**arguments, "crash_at": crash_at, "is_naive": is_naive}))
+    process = start_module(
+        "tests.lake.workers", "kill_rounds", json.dumps({**arguments, "crash_at": crash_at, "is_naive": is_naive})
+    )
     return outcome(process)
 
 
@@ -37,7 +39,10 @@ def test_a_killed_replace_leaves_the_old_or_the_new_partition(
     """At moments of chance, and at each named point: 41 kills in all."""
     counts = kill_rounds(folder_lake, crash_at=crash_at, rounds=rounds)
     if crash_at is None:
-        record_property("figure", f"a partition's write: {counts['killed']} kills at moments of chance, {counts['mixtures']} mixtures")
+        record_property(
+            "figure",
+            f"a partition's write: {counts['killed']} kills at moments of chance, {counts['mixtures']} mixtures",
+        )
     assert counts == {"killed": rounds, "mixtures": 0, "failed_reruns": 0}
 
 
@@ -45,19 +50,26 @@ def test_a_killed_replace_on_s3_leaves_the_old_or_the_new_partition(s3_lake: Lak
     assert kill_rounds(s3_lake, rounds=10) == {"killed": 10, "mixtures": 0, "failed_reruns": 0}
 
 
-def test_control_a_killed_writer_in_place_leaves_mixtures(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_control_a_killed_writer_in_place_leaves_mixtures(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     counts = kill_rounds(Lake(uri=str(tmp_path)), is_naive=True)
-    record_property("figure", f"control: a naive writer leaves {counts['mixtures']} mixtures in {counts['killed']} kills")
+    record_property(
+        "figure", f"control: a naive writer leaves {counts['mixtures']} mixtures in {counts['killed']} kills"
+    )
     assert counts["killed"] == 20
     assert counts["mixtures"] > 5
 
 
-@pytest.mark.parametrize(("crash_at", "expected"), [("replace_partition.before_commit", 0), ("replace_partition.after_commit", 1)])
+@pytest.mark.parametrize(
+    ("crash_at", "expected"), [("replace_partition.before_commit", 0), ("replace_partition.after_commit", 1)]
+)
 def test_the_crash_point_decides_what_readers_see(folder_lake: Lake, crash_at: str, expected: int) -> None:
     """Before the commit the old rows stand, after it the new ones; the re-run then has nothing left to do."""
     replace_partition(folder_lake, TABLE, KEY, generation(0), token=1)
     snippet = (
-        "from include.lake.partitions import replace_partition; from include.lake.store import Lake; from tests.lake.workers import *\n"
+        "from include.lake.partitions import replace_partition; from include.lake.store import Lake; from "
+        "tests.lake.workers import *\n"
         "replace_partition(Lake(uri=arguments), TABLE, KEY, generation(1), token=2)"
     )
     assert run_snippet(snippet, arguments=folder_lake.uri, crash_at=crash_at) == KILLED
@@ -81,11 +93,15 @@ def test_no_process_aborts_at_exit(lake: Lake) -> None:
     assert [(result.returncode, result.stderr) for result in results] == [(0, "")] * 3
 
 
-def test_control_deltas_own_file_system_calls_python_from_arrows_threads(folder_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_deltas_own_file_system_calls_python_from_arrows_threads(
+    folder_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    Which is what kills a process at its exit, now and then: SIGSEGV, SIGABRT, or it hangs. Ours calls nothing of Python's.
+    Which is what kills a process at its exit, now and then: SIGSEGV, SIGABRT, or it hangs. Ours calls nothing of
+    Python's.
 
-    How often it does depends on the machine's load, from none of twenty to each second one: that can be seen, and not asserted.
+    How often it does depends on the machine's load, from none of twenty to each second one: that can be seen, and not
+    asserted.
     """
     callers: set[str] = set()
 

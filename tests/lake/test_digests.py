@@ -52,7 +52,11 @@ def test_chunks_and_order_of_columns_do_not_count(table: pa.Table, cuts: list[in
     names = table.column_names
     order.shuffle(names)
     pieces = [table.slice(start, end - start) for start, end in itertools.pairwise(edges)]
-    assert digest_table(pa.concat_tables(pieces).select(names)) == digest_table(table) == digest_table(table.combine_chunks())
+    assert (
+        digest_table(pa.concat_tables(pieces).select(names))
+        == digest_table(table)
+        == digest_table(table.combine_chunks())
+    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -22,7 +22,10 @@ def test_a_file_is_read_as_it_was_written(lake: Lake) -> None:
 def test_files_are_listed_by_folder(lake: Lake) -> None:
     for path in ("parcels/_training/t2/trials/b.json", "parcels/_training/t1/a.json", "parcels/_training2/c.json"):
         put_file(lake, path, b"{}")
-    assert list_files(lake, "parcels/_training") == ["parcels/_training/t1/a.json", "parcels/_training/t2/trials/b.json"]
+    assert list_files(lake, "parcels/_training") == [
+        "parcels/_training/t1/a.json",
+        "parcels/_training/t2/trials/b.json",
+    ]
     assert list_files(lake, "parcels/_training/") == list_files(lake, "parcels/_training")
     assert list_files(lake, "parcels/nothing") == []
 
@@ -36,7 +39,10 @@ def test_a_file_never_changes(lake: Lake) -> None:
 
 
 def test_a_file_that_does_not_fit_is_not_there(folder_lake: Lake) -> None:
-    """The system takes the first megabyte without a word, as a disk does that is nearly full; the next one it refuses."""
+    """
+    The system takes the first megabyte without a word, as a disk does that is nearly full; the next one
+    it refuses.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
     try:

@@ -16,7 +16,9 @@ NAME = {"workflow": "parcels", "partition_key": "2026-01-05", "kind": "failed_va
 
 
 def opened(lake: Lake, **changes: str) -> str:
-    return open_incident(lake, **{**NAME, **changes}, summary="3 of 9 rows are wrong", counts={"rows_in": 9, "rows_quarantined": 3})
+    return open_incident(
+        lake, **{**NAME, **changes}, summary="3 of 9 rows are wrong", counts={"rows_in": 9, "rows_quarantined": 3}
+    )
 
 
 def test_no_table_means_no_incident(lake: Lake) -> None:
@@ -78,13 +80,18 @@ def test_one_commit_carries_all_chains_or_none(folder_lake: Lake) -> None:
     close_incident(folder_lake, **{**NAME, "partition_key": "b"})
     assert not append_events(delta, [event_of(i, event="closed") for i in seen])
     assert [i.partition_key for i in open_incidents(folder_lake)] == ["a", "c"]
-    assert append_events(open_chain_table(folder_lake), [event_of(i, event="closed") for i in open_incidents(folder_lake)])
+    assert append_events(
+        open_chain_table(folder_lake), [event_of(i, event="closed") for i in open_incidents(folder_lake)]
+    )
     assert open_incidents(folder_lake) == []
 
 
 @pytest.mark.claim("races")
 def test_of_four_processes_each_incident_has_one_opener(folder_lake: Lake) -> None:
-    """Each process opens and closes the same incidents; the events of each chain alternate, and their numbers have no gap."""
+    """
+    Each process opens and closes the same incidents; the events of each chain alternate, and their
+    numbers have no gap.
+    """
     ids = run_at_once(open_and_close, [{"uri": folder_lake.uri, "rounds": 4, "n_names": 3}] * 4)
     found = read_incidents(folder_lake)
     assert {i for process in ids for i in process} == {i.incident_id for i in found}
@@ -110,7 +117,9 @@ def test_a_table_that_is_always_contended_gives_up(folder_lake: Lake, monkeypatc
     opened(folder_lake)
     monkeypatch.setattr(incidents, "APPEND_ATTEMPTS", 2)
     monkeypatch.setattr(incidents, "append_events", lambda *_: False)
-    with pytest.raises(incidents.ConcurrentWriteError, match="'ledger/incidents' was changed by others at each of 2 attempts"):
+    with pytest.raises(
+        incidents.ConcurrentWriteError, match="'ledger/incidents' was changed by others at each of 2 attempts"
+    ):
         opened(folder_lake, subject="another")
     with pytest.raises(incidents.ConcurrentWriteError):
         close_incident(folder_lake, **NAME)

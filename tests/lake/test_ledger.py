@@ -51,7 +51,12 @@ def test_an_empty_ledger_has_columns_and_no_rows(lake: Lake) -> None:
     for table in (RUNS, DECISIONS, PROMOTIONS):
         assert read_ledger(lake, table).num_rows == 0
         assert "workflow" in read_ledger(lake, table).column_names
-    assert latest_run(lake, "parcels", "x") is latest_decision(lake, "parcels", "1") is current_champion(lake, "parcels") is None
+    assert (
+        latest_run(lake, "parcels", "x")
+        is latest_decision(lake, "parcels", "1")
+        is current_champion(lake, "parcels")
+        is None
+    )
 
 
 def test_a_run_is_recorded_once(lake: Lake) -> None:
@@ -62,7 +67,11 @@ def test_a_run_is_recorded_once(lake: Lake) -> None:
     assert latest_run(lake, "parcels", run().partition_key) == run()
     append_run(lake, run(digest="f" * 64, recorded_at=MOMENT))
     append_run(lake, run(run_id="run-2", recorded_at=MOMENT - timedelta(days=1)))
-    assert read_ledger(lake, RUNS, workflow="parcels")["recorded_at"].to_pylist() == [run().recorded_at, MOMENT - timedelta(days=1), MOMENT]
+    assert read_ledger(lake, RUNS, workflow="parcels")["recorded_at"].to_pylist() == [
+        run().recorded_at,
+        MOMENT - timedelta(days=1),
+        MOMENT,
+    ]
     assert latest_run(lake, "parcels", run().partition_key) == run(digest="f" * 64, recorded_at=MOMENT)
     assert latest_run(lake, "others", run().partition_key) is None
 
@@ -86,16 +95,23 @@ def test_parts_of_an_identity_do_not_run_together(folder_lake: Lake) -> None:
 def test_a_decision_is_recorded_once(lake: Lake) -> None:
     append_decision(lake, decision())
     append_decision(lake, decision(decided_at=MOMENT + timedelta(days=1)))
-    append_decision(lake, decision(evidence_digest="later", verdict="HOLD", champion_version="2", decided_at=MOMENT + timedelta(days=1)))
+    append_decision(
+        lake,
+        decision(evidence_digest="later", verdict="HOLD", champion_version="2", decided_at=MOMENT + timedelta(days=1)),
+    )
     assert read_ledger(lake, DECISIONS)["verdict"].to_pylist() == ["PROMOTE", "HOLD"]
     found = latest_decision(lake, "parcels", "3")
-    assert found == decision(evidence_digest="later", verdict="HOLD", champion_version="2", decided_at=MOMENT + timedelta(days=1))
+    assert found == decision(
+        evidence_digest="later", verdict="HOLD", champion_version="2", decided_at=MOMENT + timedelta(days=1)
+    )
 
 
 def test_promotions_follow_one_another(lake: Lake) -> None:
     append_promotion(lake, promotion(epoch=1))
     for epoch in (0, 1, 3):
-        with pytest.raises(StalePromotionError, match=f"promotion {epoch} of 'parcels' \\(champion\\) does not follow the last one, 1"):
+        with pytest.raises(
+            StalePromotionError, match=f"promotion {epoch} of 'parcels' \\(champion\\) does not follow the last one, 1"
+        ):
             append_promotion(lake, promotion(epoch=epoch))
     append_promotion(lake, promotion(epoch=2))
     append_promotion(lake, promotion(epoch=1, alias="challenger"))
@@ -129,7 +145,8 @@ def test_a_time_without_a_zone_is_refused(folder_lake: Lake) -> None:
 @pytest.mark.parametrize("crash_at", ["append_ledger.before_commit", "append_ledger.after_commit"])
 def test_a_killed_append_is_completed_by_a_rerun(folder_lake: Lake, crash_at: str) -> None:
     snippet = (
-        "from include.lake.ledger import append_run; from include.lake.store import Lake; from tests.lake.workers import run\n"
+        "from include.lake.ledger import append_run; from include.lake.store import Lake; from tests.lake.workers "
+        "import run\n"
         "append_run(Lake(uri=arguments), run())"
     )
     assert run_snippet(snippet, arguments=folder_lake.uri, crash_at=crash_at) == KILLED

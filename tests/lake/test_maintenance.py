@@ -19,7 +19,14 @@ from include.lake.fencing import new_token
 from include.lake.file_history import data_files, file_spans
 from include.lake.landing import append_batch
 from include.lake.ledger import RUNS, append_run, read_ledger
-from include.lake.maintenance import compact, list_tables, maintain_ledger, maintain_table, maintain_tables, remove_old_spools
+from include.lake.maintenance import (
+    compact,
+    list_tables,
+    maintain_ledger,
+    maintain_table,
+    maintain_tables,
+    remove_old_spools,
+)
 from include.lake.partitions import read_partition, replace_partition
 from include.lake.rewriting import rewrite_partition
 from include.lake.store import Lake, table_version
@@ -63,7 +70,9 @@ def test_appends_during_compactions_are_never_lost(folder_lake):
 
     def append(writer: int) -> None:
         for number in range(12):
-            append_batch(folder_lake, TABLE, batch(1000 * writer + number), partition_key=KEY, batch_id=f"{writer} {number}")
+            append_batch(
+                folder_lake, TABLE, batch(1000 * writer + number), partition_key=KEY, batch_id=f"{writer} {number}"
+            )
 
     threads = [threading.Thread(target=append, args=(writer,)) for writer in range(1, 5)]
     for thread in threads:
@@ -137,7 +146,8 @@ def test_what_the_ledger_names_and_what_models_may_be_pinned_to_stays(folder_lak
 def test_files_of_killed_writers_go_after_a_day(folder_lake):
     replace_partition(folder_lake, TABLE, KEY, generation(0), token=1)
     snippet = (
-        "from include.lake.partitions import replace_partition; from include.lake.store import Lake; import pyarrow as pa\n"
+        "from include.lake.partitions import replace_partition; from include.lake.store import Lake; import pyarrow "
+        "as pa\n"
         "rows = pa.table({'generation': [7], 'source_position': [0]})\n"
         "replace_partition(Lake(uri=arguments), 'panel/landed', '2026-01-05', rows, token=2)"
     )
@@ -165,7 +175,10 @@ def test_a_dry_run_changes_no_byte(folder_lake):
     land(folder_lake, 5, table="panel/other")
     before = sorted((file, file.stat().st_mtime_ns) for file in Path(folder_lake.uri).rglob("*"))
     reports = maintain_tables(folder_lake, "panel", now=LATER, dry_run=True)
-    assert [(report.table, report.n_merged, report.n_outdated) for report in reports] == [("panel/landed", 0, 5), ("panel/other", 5, 0)]
+    assert [(report.table, report.n_merged, report.n_outdated) for report in reports] == [
+        ("panel/landed", 0, 5),
+        ("panel/other", 5, 0),
+    ]
     assert sorted((file, file.stat().st_mtime_ns) for file in Path(folder_lake.uri).rglob("*")) == before
 
 
@@ -179,7 +192,12 @@ def test_tables_are_found_and_other_folders_are_not(lake):
 
 def test_old_spools_go_and_those_in_use_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(maintenance.tempfile, "tempdir", str(tmp_path))
-    for name, age_hours in (("updraft-spool-old", 30), ("updraft-file-old", 30), ("updraft-spool-new", 1), ("foreign", 30)):
+    for name, age_hours in (
+        ("updraft-spool-old", 30),
+        ("updraft-file-old", 30),
+        ("updraft-spool-new", 1),
+        ("foreign", 30),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "rows.parquet").write_bytes(b"x")
         os.utime(tmp_path / name, (time.time() - 3600 * age_hours,) * 2)

@@ -35,7 +35,9 @@ def rows(**columns: Any) -> pa.Table:
 
 
 def files_of(lake: Lake) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(lake.uri).rglob("*") if path.is_file()}
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(lake.uri).rglob("*") if path.is_file()
+    }
 
 
 def test_what_was_written_is_read(lake: Lake) -> None:
@@ -94,12 +96,16 @@ def test_a_writer_that_lost_the_commit_is_told(lake: Lake, monkeypatch: pytest.M
         return upload(*staged)
 
     monkeypatch.setattr(partitions, "stage_rows", interrupted)
-    with pytest.raises(ConcurrentWriteError, match="another writer changed partition '2026-01-05T01:00' of 'parcels/raw'"):
+    with pytest.raises(
+        ConcurrentWriteError, match="another writer changed partition '2026-01-05T01:00' of 'parcels/raw'"
+    ):
         replace_partition(lake, TABLE, KEY, rows().slice(1), token=3)
     assert read_partition(lake, TABLE, KEY)["parcel_id"].to_pylist() == [3]
 
 
-def test_commits_to_other_partitions_and_new_columns_are_no_conflict(folder_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_to_other_partitions_and_new_columns_are_no_conflict(
+    folder_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replace_partition(folder_lake, TABLE, KEY, rows(), token=1)
     replace_partition(folder_lake, TABLE, "2026-01-06", rows(), token=1)
     upload = partitions.stage_rows
@@ -203,7 +209,10 @@ def test_types_that_delta_lacks_are_widened(lake: Lake) -> None:
     [
         (pa.array([2**63], pa.uint64()), "column 'x' holds a value that int64 can't"),
         (pa.array([1], pa.timestamp("ns")), "column 'x' holds a value that timestamp"),
-        (pa.array([1], pa.duration("s")), "column 'x' has the type duration\\[s\\], which the lake can't store: cast it"),
+        (
+            pa.array([1], pa.duration("s")),
+            "column 'x' has the type duration\\[s\\], which the lake can't store: cast it",
+        ),
     ],
 )
 def test_what_would_not_survive_is_refused(folder_lake: Lake, column: pa.Array, message: str) -> None:
@@ -212,11 +221,14 @@ def test_what_would_not_survive_is_refused(folder_lake: Lake, column: pa.Array, 
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(["a", "partition_key"], "the lake's own"), (["a", "A"], "columns 'A', 'a' have the same name")]
+    ("names", "message"),
+    [(["a", "partition_key"], "the lake's own"), (["a", "A"], "columns 'A', 'a' have the same name")],
 )
 def test_names_that_clash_are_refused(folder_lake: Lake, names: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        replace_partition(folder_lake, TABLE, KEY, pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=names), token=1)
+        replace_partition(
+            folder_lake, TABLE, KEY, pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=names), token=1
+        )
 
 
 def test_rows_are_in_the_order_of_the_source(folder_lake: Lake) -> None:
@@ -228,7 +240,9 @@ def test_rows_are_in_the_order_of_the_source(folder_lake: Lake) -> None:
         replace_partition(folder_lake, TABLE, KEY, shuffled.to_reader(max_chunksize=1), token=2)
 
 
-@pytest.mark.parametrize("key", ["' OR 1=1", "a'b", "../x", "a/b", "", "-x", "a\n", "a%2e", "é", "x" * 201, "a;DROP TABLE x"])
+@pytest.mark.parametrize(
+    "key", ["' OR 1=1", "a'b", "../x", "a/b", "", "-x", "a\n", "a%2e", "é", "x" * 201, "a;DROP TABLE x"]
+)
 def test_a_key_that_is_no_key_reaches_no_predicate(folder_lake: Lake, key: str) -> None:
     replace_partition(folder_lake, TABLE, KEY, rows(), token=1)
     before = files_of(folder_lake)

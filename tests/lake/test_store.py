@@ -21,14 +21,18 @@ SCHEMA = pa.schema([("x", pa.int64()), ("partition_key", pa.string())])
 
 def test_the_settings_name_the_lake() -> None:
     keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret-key"}
-    settings = read_settings({"UPDRAFT_LAKE_URI": "s3://bucket/lake", "UPDRAFT_S3_ENDPOINT_URL": "http://127.0.0.1:1", **keys})
+    settings = read_settings(
+        {"UPDRAFT_LAKE_URI": "s3://bucket/lake", "UPDRAFT_S3_ENDPOINT_URL": "http://127.0.0.1:1", **keys}
+    )
     lake = open_lake(settings)
     assert table_uri(lake, "parcels/raw") == "s3://bucket/lake/parcels/raw"
     assert pickle.loads(pickle.dumps(lake)) == lake  # noqa: S301 - our own object
     assert "secret-key" not in repr(lake)
 
 
-@pytest.mark.parametrize("table", ["../x", "a/../b", "A", "a b", "a//b", "/a", "a/", "", "1a", "a" * 64, "a'b", "_delta_log"])
+@pytest.mark.parametrize(
+    "table", ["../x", "a/../b", "A", "a b", "a//b", "/a", "a/", "", "1a", "a" * 64, "a'b", "_delta_log"]
+)
 def test_a_name_that_is_no_table_is_refused(folder_lake: Lake, table: str) -> None:
     with pytest.raises(LakeError, match="is no table name"):
         table_uri(folder_lake, table)

@@ -52,7 +52,12 @@ def line(day: int, verdict: str = "drift", **changes):
 
 def append(lake, record, decide=None):
     return append_verdict(
-        lake, workflow="parcels", partition_key=record.partition_key, subject="inputs", decide=decide or (lambda _: record), where=ALL
+        lake,
+        workflow="parcels",
+        partition_key=record.partition_key,
+        subject="inputs",
+        decide=decide or (lambda _: record),
+        where=ALL,
     )
 
 
@@ -81,7 +86,10 @@ def test_a_decision_sees_the_lines_before_it_in_the_order_of_windows(lake):
 
 
 def test_of_eight_windows_that_would_ask_at_once_one_asks(lake):
-    """The control, a decision that was made before the others', would ask eight times: each sees no request of anybody."""
+    """
+    The control, a decision that was made before the others', would ask eight times: each sees no request
+    of anybody.
+    """
 
     def decide(day):
         return lambda history: line(day, is_requested=not any(record.is_requested for record in history))

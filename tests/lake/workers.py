@@ -1,7 +1,8 @@
 """
 What the tests run in processes of their own: `python -m tests.lake.workers <what> <json>`, answers one line of JSON.
 
-Those that kill children fork them: quick, and how Airflow runs its tasks. The process that forks never touches a table itself.
+Those that kill children fork them: quick, and how Airflow runs its tasks. The process that forks never touches a table
+itself.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def naive_replace(folder: Path, rows: pa.Table) -> None:
 def kill_rounds(
     *, uri: str, storage_options: dict[str, str], rounds: int, crash_at: str | None, is_naive: bool, seed: int
 ) -> dict[str, int]:
-    """Kill a writer again and again, at a crash point or a random moment, and count what readers find and whether a re-run completes."""
+    """
+    Kill a writer again and again, at a crash point or a random moment, and count what readers find and whether a re-run
+    completes.
+    """
     rng = random.Random(seed)
     lake, folder = Lake(uri=uri, storage_options=storage_options), Path(uri) / "naive"
     counts = {"killed": 0, "mixtures": 0, "failed_reruns": 0}
@@ -82,9 +86,13 @@ def kill_rounds(
 
     in_child(lambda: write(0, 0))
     for number in range(1, rounds + 1):
-        counts["killed"] += kill_child(lambda number=number: write_for_ever(2 * number), None if crash_at else rng.uniform(0.005, 0.25))
+        counts["killed"] += kill_child(
+            lambda number=number: write_for_ever(2 * number), None if crash_at else rng.uniform(0.005, 0.25)
+        )
         counts["mixtures"] += in_child(check) != 0
-        counts["failed_reruns"] += in_child(lambda number=number: write(number % 3, 2 * number + 1)) != 0 or in_child(check) != 0
+        counts["failed_reruns"] += (
+            in_child(lambda number=number: write(number % 3, 2 * number + 1)) != 0 or in_child(check) != 0
+        )
     return counts
 
 
@@ -131,7 +139,9 @@ def promote_rounds(*, uri: str, storage_options: dict[str, str], worker: int, ro
 
 def naive_append(lake: Lake, record: ledger.PromotionRecord) -> None:
     """The control: an append that names no transaction."""
-    delta = ledger.open_or_create_table(lake, ledger.PROMOTIONS, ledger.record_schema(ledger.PromotionRecord), partition_by="month")
+    delta = ledger.open_or_create_table(
+        lake, ledger.PROMOTIONS, ledger.record_schema(ledger.PromotionRecord), partition_by="month"
+    )
     write_deltalake(delta, ledger.record_row(record), mode="append")
 
 
@@ -167,7 +177,10 @@ def replace_many(*, uri: str, storage_options: dict[str, str], worker: int, keys
 
 def create_tables(*, uri: str, storage_options: dict[str, str], start_at: float, n_tables: int, is_naive: bool) -> int:
     """Create tables at the same moments as every other worker does."""
-    lake, schema = Lake(uri=uri, storage_options=storage_options), pa.schema([("x", pa.int64()), ("partition_key", pa.string())])
+    lake, schema = (
+        Lake(uri=uri, storage_options=storage_options),
+        pa.schema([("x", pa.int64()), ("partition_key", pa.string())]),
+    )
     for number in range(n_tables):
         table = f"race/t{number}"
         if not lake.is_remote:
@@ -203,7 +216,9 @@ def run(**changes: Any) -> ledger.RunRecord:
     counts = {"rows_in": 10, "rows_published": 7, "rows_quarantined": 2, "rows_duplicate": 1}
     versions = {"table_version": 1, "quarantine_version": 2, "raw_version": 3}
     names = {"workflow": "parcels", "partition_key": KEY, "run_id": "run-1", "try_id": "try-1", "digest": "d" * 64}
-    return ledger.RunRecord(**{**counts, **versions, **names, "recorded_at": datetime(2026, 1, 6, tzinfo=UTC), **changes})
+    return ledger.RunRecord(
+        **{**counts, **versions, **names, "recorded_at": datetime(2026, 1, 6, tzinfo=UTC), **changes}
+    )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     publish_days(workflow, lake, n_rows=400)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
     for worker in range(2):
-        run_trials(workflow, snapshot, lake=lake, training_id="t1", worker=worker, n_workers=2, budget_seconds=60, max_trials=3)
-    manifest = fit_model(workflow, snapshot, lake=lake, training_id="t1", folder=home / "package", created_by_run="run-1")
+        run_trials(
+            workflow, snapshot, lake=lake, training_id="t1", worker=worker, n_workers=2, budget_seconds=60, max_trials=3
+        )
+    manifest = fit_model(
+        workflow, snapshot, lake=lake, training_id="t1", folder=home / "package", created_by_run="run-1"
+    )
     return Trained(workflow=workflow, lake=lake, snapshot=snapshot, folder=home / "package", manifest=manifest)
 
 

@@ -32,8 +32,12 @@ from include.workflow import Search, Target, Training
 from tests.factories import days, parcel_rows
 from tests.modeling.conftest import Trained
 
-COMPILED = [with_rounds(c, 40) for c in PORTFOLIO if c.family not in ("svm", "neighbors") and c.params.get("target") != "log"]
-LINEAR, BOOSTING, HIST, FOREST = (next(c for c in COMPILED if c.family == f) for f in ("linear", "boosting", "hist_boosting", "forest"))
+COMPILED = [
+    with_rounds(c, 40) for c in PORTFOLIO if c.family not in ("svm", "neighbors") and c.params.get("target") != "log"
+]
+LINEAR, BOOSTING, HIST, FOREST = (
+    next(c for c in COMPILED if c.family == f) for f in ("linear", "boosting", "hist_boosting", "forest")
+)
 ROWS = pa.concat_tables([parcel_rows(day=day, n_rows=400) for day in days(5)])
 
 
@@ -49,7 +53,9 @@ def model_of(trained: Trained, pipeline: Any, *, table: pa.Table = ROWS) -> Mode
         pipeline.fit(X, y)
     names, kinds = tuple(c.name for c in columns), tuple(c.kind for c in columns)
     task = trained.workflow.target.task
-    manifest = replace(trained.manifest, task=task, input_columns=builder.columns, feature_names=names, feature_kinds=kinds)
+    manifest = replace(
+        trained.manifest, task=task, input_columns=builder.columns, feature_names=names, feature_kinds=kinds
+    )
     return Model(manifest=manifest, pipeline=pipeline, builder=builder)
 
 
@@ -57,7 +63,10 @@ def strange_rows(model: Model, n_rows: int = 1000) -> list[Mapping[str, Any]]:
     """Real rows, of which many lack a value, come from an unknown depot or are out of all bounds."""
     rng = np.random.default_rng(1)
     names = [column.name for column in model.manifest.input_columns]
-    rows = [dict(zip(names, values, strict=True)) for values in iterate_rows(ROWS.slice(0, n_rows), model.manifest.input_columns)]
+    rows = [
+        dict(zip(names, values, strict=True))
+        for values in iterate_rows(ROWS.slice(0, n_rows), model.manifest.input_columns)
+    ]
     for row in rows:
         for name in ("depot", "distance_km", "weight_kg"):
             row[name] = None if rng.random() < 0.15 else row[name]
@@ -66,7 +75,9 @@ def strange_rows(model: Model, n_rows: int = 1000) -> list[Mapping[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("configuration", COMPILED, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.view}")
+@pytest.mark.parametrize(
+    "configuration", COMPILED, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.view}"
+)
 def test_compiled_scores_are_the_pipelines(trained: Trained, configuration: Configuration) -> None:
     model = model_of(trained, configuration)
     scorer = compile_scorer(model)
@@ -98,7 +109,9 @@ def test_a_weighted_ensemble_is_compiled(trained: Trained) -> None:
     np.testing.assert_allclose(scorer(rows), model.predict(rows), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("configuration", PORTFOLIO, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.params.get('target')}")
+@pytest.mark.parametrize(
+    "configuration", PORTFOLIO, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.params.get('target')}"
+)
 def test_numbers_are_compiled(trained: Trained, configuration: Configuration) -> None:
     """An amount to predict, in each family that can be compiled; the others say that they can't."""
     task = Target(column="price", task="regression")
@@ -171,7 +184,9 @@ def test_wrong_features_are_the_same_errors(trained: Trained) -> None:
     for score in (scorer, model.predict):
         with pytest.raises(DataError, match="feature 'depot' was trained as a category, but is a number here"):
             score([row])
-        with pytest.raises(DataError, match=r"features.build fails on a row with AttributeError at line 13 of features.py"):
+        with pytest.raises(
+            DataError, match=r"features.build fails on a row with AttributeError at line 13 of features.py"
+        ):
             score([{**row, "sent_at": None}])
 
 
@@ -185,7 +200,9 @@ def test_a_loaded_package_serves_requests_as_its_golden_rows_say(trained: Traine
     np.testing.assert_allclose(served, golden.predictions, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0, 0.5), (1e30, 1.0), (-1e30, 0.0), (float("inf"), 1.0), (np.log(3), 0.75)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, 0.5), (1e30, 1.0), (-1e30, 0.0), (float("inf"), 1.0), (np.log(3), 0.75)]
+)
 def test_sigmoid(value: float, expected: float) -> None:
     assert sigmoid(value) == pytest.approx(expected, abs=1e-15)
 

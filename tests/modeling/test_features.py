@@ -22,11 +22,16 @@ COLUMNS = (InputColumn(name="km", type="number"), InputColumn(name="depot", type
 
 
 def builder_of(text: str) -> FeatureBuilder:
-    return FeatureBuilder(columns=COLUMNS, hidden=frozenset({"is_late"}), source=text.encode(), function="features.build")
+    return FeatureBuilder(
+        columns=COLUMNS, hidden=frozenset({"is_late"}), source=text.encode(), function="features.build"
+    )
 
 
 def features_of(expression: str) -> dict[str, float | str | None]:
-    text = f"from datetime import *\nfrom decimal import Decimal\nimport numpy as np\ndef build(row):\n    return {expression}\n"
+    text = (
+        "from datetime import *\nfrom decimal import Decimal\nimport numpy as np\ndef build(row):\n    return "
+        f"{expression}\n"
+    )
     return builder_of(text).build([{"km": 3.5, "depot": "north"}])[0]
 
 
@@ -35,12 +40,21 @@ def features_of(expression: str) -> dict[str, float | str | None]:
     [
         ("{'a': 2, 'b': 2.5, 'c': 'x', 'd': None}", {"a": 2.0, "b": 2.5, "c": "x", "d": None}),
         ("{'a': True, 'b': False}", {"a": 1.0, "b": 0.0}),
-        ("{'a': float('nan'), 'b': float('inf'), 'c': -1e300, 'd': 10**400}", {"a": None, "b": None, "c": -1e30, "d": 1e30}),
+        (
+            "{'a': float('nan'), 'b': float('inf'), 'c': -1e300, 'd': 10**400}",
+            {"a": None, "b": None, "c": -1e30, "d": 1e30},
+        ),
         ("{'t': datetime(2026, 1, 7, 13, 5)}", {"t_hour": 13.0, "t_weekday": 2.0, "t_month": 1.0}),
         ("{'t': date(2026, 1, 11)}", {"t_weekday": 6.0, "t_month": 1.0}),
-        ("{'a': Decimal('1.5'), 'b': np.float32(0.5), 'c': np.int64(3), 'd': np.str_('y')}", {"a": 1.5, "b": 0.5, "c": 3.0, "d": "y"}),
+        (
+            "{'a': Decimal('1.5'), 'b': np.float32(0.5), 'c': np.int64(3), 'd': np.str_('y')}",
+            {"a": 1.5, "b": 0.5, "c": 3.0, "d": "y"},
+        ),
         ("{'a': np.bool_(True), 'b': Decimal('NaN'), 'c': np.float64('inf')}", {"a": 1.0, "b": None, "c": None}),
-        ("{'km': row['km'], 'has': 'depot' in row, 'n': len(row), 'z': row.get('z', 7)}", {"km": 3.5, "has": 1.0, "n": 2.0, "z": 7.0}),
+        (
+            "{'km': row['km'], 'has': 'depot' in row, 'n': len(row), 'z': row.get('z', 7)}",
+            {"km": 3.5, "has": 1.0, "n": 2.0, "z": 7.0},
+        ),
     ],
 )
 def test_values_become_features(expression: str, expected: dict[str, object]) -> None:
@@ -53,11 +67,23 @@ def test_values_become_features(expression: str, expected: dict[str, object]) ->
         ("return {'a': row['is_late']}", DataError, "reads column 'is_late', which is hidden from features"),
         ("return {'a': row.get('is_late')}", DataError, "reads column 'is_late', which is hidden from features"),
         ("return {'a': 'is_late' in row}", DataError, "reads column 'is_late', which is hidden from features"),
-        ("return {'a': row['distance']}", DataError, "features.build reads column 'distance', which the rows do not have: correct it"),
+        (
+            "return {'a': row['distance']}",
+            DataError,
+            "features.build reads column 'distance', which the rows do not have: correct it",
+        ),
         ("return [row['km']]", DataError, "features.build gives a list: return a dict of feature names and values"),
-        ("return {'a': [1]}", DataError, "features.build gives feature 'a' as a list: give a number, text, a bool, a datetime or None"),
+        (
+            "return {'a': [1]}",
+            DataError,
+            "features.build gives feature 'a' as a list: give a number, text, a bool, a datetime or None",
+        ),
         ("return {7: 1}", DataError, "features.build gives a feature whose name is no text: name features by str"),
-        ("return {'a': int(row['depot'])}", DataError, "features.build fails on a row with ValueError at line 2 of features.py"),
+        (
+            "return {'a': int(row['depot'])}",
+            DataError,
+            "features.build fails on a row with ValueError at line 2 of features.py",
+        ),
     ],
 )
 def test_wrong_functions_are_told_without_the_rows_values(body: str, error: type[Exception], message: str) -> None:
@@ -71,8 +97,14 @@ def test_wrong_functions_are_told_without_the_rows_values(body: str, error: type
     ("text", "message"),
     [
         ("def build(row)\n    return {}\n", "features.py does not run: SyntaxError at line 1"),
-        ("import no_such_module\n", "features.py does not run: ModuleNotFoundError at line 1: No module named 'no_such_module'"),
-        ("def make(row):\n    return {}\n", "features.builder='features.build': features.py has no function 'build': define it there"),
+        (
+            "import no_such_module\n",
+            "features.py does not run: ModuleNotFoundError at line 1: No module named 'no_such_module'",
+        ),
+        (
+            "def make(row):\n    return {}\n",
+            "features.builder='features.build': features.py has no function 'build': define it there",
+        ),
         ("build = 3\n", "features.py has no function 'build'"),
     ],
 )
@@ -144,7 +176,10 @@ def test_without_a_function_the_columns_are_the_features(tmp_path: Path) -> None
 def test_a_known_time_that_is_the_event_time_stays(tmp_path: Path) -> None:
     source = DatabaseSource(conn_id="p", query="extract.sql", event_time="sent_at", known_time="sent_at")
     workflow = declare_workflow(tmp_path, features=Features(), source=source)
-    assert "sent_at_hour" in builder_of_workflow(workflow, parcel_rows(n_rows=1).schema).build_table(parcel_rows(n_rows=1))[0]
+    assert (
+        "sent_at_hour"
+        in builder_of_workflow(workflow, parcel_rows(n_rows=1).schema).build_table(parcel_rows(n_rows=1))[0]
+    )
 
 
 def test_tables_and_rows_give_the_same_features(tmp_path: Path) -> None:

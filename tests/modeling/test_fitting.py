@@ -39,7 +39,13 @@ def test_the_model_has_learned(trained: Trained) -> None:
 def test_the_manifest_tells_what_the_model_was_made_of(trained: Trained) -> None:
     manifest = trained.manifest
     assert manifest.feature_names == ("depot", "distance_km", "weight_kg", "hour", "is_heavy")
-    assert [column.name for column in manifest.input_columns] == ["parcel_id", "sent_at", "depot", "distance_km", "weight_kg"]
+    assert [column.name for column in manifest.input_columns] == [
+        "parcel_id",
+        "sent_at",
+        "depot",
+        "distance_km",
+        "weight_kg",
+    ]
     assert "is_late" in manifest.hidden_columns
     assert manifest.trained_rows["n_rows"] == trained.snapshot.n_train + trained.snapshot.n_validation
     assert sorted(manifest.files) == ["features.py", "golden.json", "model.skops"]
@@ -49,10 +55,22 @@ def test_training_again_gives_the_same_digest(trained: Trained, tmp_path: Path) 
     """Same rows, seed and trials in another search, run and folder; another seed is the control."""
     for training_id, workflow in (("t2", trained.workflow), ("t3", _reseed(trained.workflow))):
         run_trials(
-            workflow, trained.snapshot, lake=trained.lake, training_id=training_id, worker=0, n_workers=1, budget_seconds=60, max_trials=3
+            workflow,
+            trained.snapshot,
+            lake=trained.lake,
+            training_id=training_id,
+            worker=0,
+            n_workers=1,
+            budget_seconds=60,
+            max_trials=3,
         )
     again = fit_model(
-        trained.workflow, trained.snapshot, lake=trained.lake, training_id="t2", folder=tmp_path / "a", created_by_run="run-2"
+        trained.workflow,
+        trained.snapshot,
+        lake=trained.lake,
+        training_id="t2",
+        folder=tmp_path / "a",
+        created_by_run="run-2",
     )
     assert manifest_digest(again) == trained.digest
     assert (tmp_path / "a" / "model.skops").read_bytes() == (trained.folder / "model.skops").read_bytes()
@@ -86,7 +104,16 @@ def test_a_builder_that_remembers_is_refused(trained: Trained, tmp_path: Path) -
     (folder / "features.py").write_text(
         "calls = []\ndef build(row):\n    calls.append(1)\n    return {'n': len(calls) % 7, 'd': row['distance_km']}\n"
     )
-    run_trials(workflow, trained.snapshot, lake=trained.lake, training_id="t4", worker=0, n_workers=1, budget_seconds=9, max_trials=1)
+    run_trials(
+        workflow,
+        trained.snapshot,
+        lake=trained.lake,
+        training_id="t4",
+        worker=0,
+        n_workers=1,
+        budget_seconds=9,
+        max_trials=1,
+    )
     with pytest.raises(TrainingError, match="depend on nothing but its row"):
         fit_model(workflow, trained.snapshot, lake=trained.lake, training_id="t4", folder=tmp_path / "package")
 

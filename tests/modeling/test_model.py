@@ -179,9 +179,14 @@ def test_the_copied_features_are_served_when_the_workflows_file_changes(trained:
 
 
 def test_a_package_from_before_manifests_gained_fields_is_loaded(trained: Trained, package: Path) -> None:
-    """By the digest that it was registered with. A gained field that says something else is another model: the control."""
+    """
+    By the digest that it was registered with. A gained field that says something else is another model:
+    the control.
+    """
     path = package / "manifest.json"
-    values = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("classes", "threshold")}
+    values = {
+        name: value for name, value in json.loads(path.read_text()).items() if name not in ("classes", "threshold")
+    }
     path.write_text(json.dumps(values))
     assert load_model(package, expected_digest=trained.digest).manifest.threshold == 0.5
     path.write_text(json.dumps({**values, "threshold": 0.4}))
@@ -197,15 +202,22 @@ def test_a_package_whose_module_does_not_run_here_is_no_tampering(trained: Train
     model = trained.load()
     builder = model.builder
     builder.source = b"import no_such_library\ndef build(row):\n    return {}\n"
-    manifest = save_model(tmp_path, manifest=model.manifest, pipeline=model.pipeline, builder=builder, golden=_golden(trained))
-    with pytest.raises(DeclarationError, match=r"is as it was recorded, but does not run here: features.py does not run: ModuleNotFound"):
+    manifest = save_model(
+        tmp_path, manifest=model.manifest, pipeline=model.pipeline, builder=builder, golden=_golden(trained)
+    )
+    with pytest.raises(
+        DeclarationError,
+        match=r"is as it was recorded, but does not run here: features.py does not run: ModuleNotFound",
+    ):
         load_model(tmp_path, expected_digest=manifest_digest(manifest))
 
 
 def test_a_package_without_a_function_holds_no_module(trained: Trained, tmp_path: Path) -> None:
     model = trained.load()
     model.builder.source = None
-    save_model(tmp_path, manifest=model.manifest, pipeline=model.pipeline, builder=model.builder, golden=_golden(trained))
+    save_model(
+        tmp_path, manifest=model.manifest, pipeline=model.pipeline, builder=model.builder, golden=_golden(trained)
+    )
     assert not (tmp_path / "features.py").exists()
 
 
@@ -260,7 +272,10 @@ import skops.io
 
 @pytest.mark.claim("loop")
 def test_loading_beside_airflow_warns_of_nothing(trained: Trained) -> None:
-    """The import of skops touches every name of every loaded module, Airflow's deprecated ones too: a plain import is the control."""
+    """
+    The import of skops touches every name of every loaded module, Airflow's deprecated ones too: a plain import is the
+    control.
+    """
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", BESIDE_AIRFLOW, str(trained.folder), trained.digest]
     environ = {**os.environ, "PYTHONPATH": str(root), "AIRFLOW__CORE__UNIT_TEST_MODE": "True"}

@@ -1,4 +1,7 @@
-"""A training as of a past date sees what was known then: random histories of late and corrected rows, beside an independent filter."""
+"""
+A training as of a past date sees what was known then: random histories of late and corrected rows, beside an
+independent filter.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ def hours(first: int, last: int) -> st.SearchStrategy[timedelta]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Line]:
-    """Forty rows or more between the 3rd and the 16th, known up to a day before or six after they happened, corrected up to three times."""
+    """
+    Forty rows or more between the 3rd and the 16th, known up to a day before or six after they happened, corrected up
+    to three times.
+    """
     lines = []
     for row in range(draw(st.integers(40, 60))):
         event = MONTH + draw(hours(48, 15 * 24))
@@ -64,7 +70,10 @@ def table_of(lines: list[Line]) -> pa.Table:
 
 
 def known_then(lines: list[Line], as_of: datetime, *, since: datetime) -> dict[str, int]:
-    """The independent filter: what each row said at a moment, told by going through its versions in the order in which they came."""
+    """
+    The independent filter: what each row said at a moment, told by going through its versions in the order in which
+    they came.
+    """
     said: dict[str, int] = {}
     for line in sorted(lines, key=lambda line: line.known):
         if line.known <= as_of and since <= line.event < as_of:
@@ -89,17 +98,24 @@ def test_a_training_as_of_a_past_date_is_the_one_of_that_date(lines: list[Line],
         parts = [read_snapshot(workflow, today, lake=lakes[0], part=part) for part in ("fit", "test")]
         rows = pa.concat_tables(parts)
         since = as_of - workflow.training.test - workflow.training.window
-        assert dict(zip(rows["row_id"].to_pylist(), rows["says"].to_pylist(), strict=True)) == known_then(lines, as_of, since=since)
+        assert dict(zip(rows["row_id"].to_pylist(), rows["says"].to_pylist(), strict=True)) == known_then(
+            lines, as_of, since=since
+        )
         assert len(set(rows["row_id"].to_pylist())) == rows.num_rows
         assert max(rows["known_time"].to_pylist()) <= as_of
         assert [part.drop_columns("source_position") for part in parts] == [
-            read_snapshot(workflow, then, lake=lakes[1], part=part).drop_columns("source_position") for part in ("fit", "test")
+            read_snapshot(workflow, then, lake=lakes[1], part=part).drop_columns("source_position")
+            for part in ("fit", "test")
         ]
 
 
 def test_the_independent_filter_would_notice_a_row_of_the_future() -> None:
     """The control: what a training that ignores the known time would see is not what was known."""
-    lines = [Line(1, MONTH, MONTH, 0), Line(1, MONTH, MONTH + timedelta(days=5), 1), Line(2, MONTH, MONTH + timedelta(days=9), 0)]
+    lines = [
+        Line(1, MONTH, MONTH, 0),
+        Line(1, MONTH, MONTH + timedelta(days=5), 1),
+        Line(2, MONTH, MONTH + timedelta(days=9), 0),
+    ]
     as_of = MONTH + timedelta(days=3)
     assert known_then(lines, as_of, since=MONTH) == {"1": 0}
     assert {str(line.row): line.says for line in lines if line.event < as_of} != known_then(lines, as_of, since=MONTH)
@@ -126,7 +142,9 @@ def test_the_model_as_of_a_past_date_is_the_one_of_that_date_to_the_byte(tmp_pat
 def with_corrections(day: datetime) -> pa.Table:
     """A day's rows, and of each the same row with its label turned, known after the date of the training."""
     rows = validated(parcel_rows(day=day, n_rows=80))
-    late = rows.set_column(rows.column_names.index("known_time"), "known_time", pa.array([AS_OF + timedelta(hours=1)] * 80, ZONE))
+    late = rows.set_column(
+        rows.column_names.index("known_time"), "known_time", pa.array([AS_OF + timedelta(hours=1)] * 80, ZONE)
+    )
     turned = pa.array([not value for value in rows["is_late"].to_pylist()])
     return pa.concat_tables([rows, late.set_column(rows.column_names.index("is_late"), "is_late", turned)])
 

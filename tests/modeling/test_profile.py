@@ -60,9 +60,15 @@ def test_a_profile_is_small_and_survives_json(rng, tmp_path):
     n_rows = 2_000
     draws = zip(rng.normal(size=n_rows), rng.integers(0, 900, n_rows), strict=True)
     rows = [{"x": float(x), "c": f"name {k}", "t": "three words here"} for x, k in draws]
-    columns = (FeatureColumn(name="x", kind="number"), FeatureColumn(name="c", kind="category"), FeatureColumn(name="t", kind="text"))
+    columns = (
+        FeatureColumn(name="x", kind="number"),
+        FeatureColumn(name="c", kind="category"),
+        FeatureColumn(name="t", kind="text"),
+    )
     features = profile_rows(rows, columns, times(n_rows))
-    profile = TrainingProfile(n_rows=n_rows, start="2026-01-05", end="2026-01-07", features=features, prediction=features[0])
+    profile = TrainingProfile(
+        n_rows=n_rows, start="2026-01-05", end="2026-01-07", features=features, prediction=features[0]
+    )
     (tmp_path / PROFILE_FILE).write_bytes(profile.to_json())
     assert read_profile(tmp_path) == profile
     # More than 500 names: none of the rare ones is kept, and a new one cannot be told from them.
@@ -73,7 +79,11 @@ def test_a_profile_is_small_and_survives_json(rng, tmp_path):
 
 def test_versions_without_a_profile_have_none_and_a_broken_one_is_told(tmp_path):
     assert read_profile(tmp_path) is None
-    for content in ("{", json.dumps({"format": 9}), json.dumps({"format": 1, "features": [{"name": "x"}], "prediction": None})):
+    for content in (
+        "{",
+        json.dumps({"format": 9}),
+        json.dumps({"format": 1, "features": [{"name": "x"}], "prediction": None}),
+    ):
         (tmp_path / PROFILE_FILE).write_text(content)
         with pytest.raises(DataError, match="train the version again"):
             read_profile(tmp_path)

@@ -54,7 +54,11 @@ def test_values_take_their_columns_type(column: InputColumn, value: Any, expecte
         (NUMBER, "ten", "column 'x' is a number, but holds 'ten': send a number"),
         (NUMBER, True, "column 'x' is a number, but holds True: send a number"),
         (NUMBER, [1], "column 'x' is a number, but holds a list: send a number"),
-        (NUMBER, float("nan"), "column 'x' is a number, but holds nan: send a finite number, or null where it is unknown"),
+        (
+            NUMBER,
+            float("nan"),
+            "column 'x' is a number, but holds nan: send a finite number, or null where it is unknown",
+        ),
         (NUMBER, "inf", "send a finite number"),
         (NUMBER, 10**400, "send a number"),
         (TEXT, 5, "column 'x' is a text, but holds 5: send text in quotes"),

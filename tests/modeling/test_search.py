@@ -56,7 +56,16 @@ def test_a_metric_that_is_better_when_lower_is_ranked_so(trained: Trained) -> No
     folder = "parcels/_training/loss/trials"
     training = trained.workflow.training.model_copy(update={"search": Search(metric="brier")})
     workflow = trained.workflow.model_copy(update={"training": training})
-    run_trials(workflow, trained.snapshot, lake=trained.lake, training_id="loss", worker=0, n_workers=1, budget_seconds=60, max_trials=2)
+    run_trials(
+        workflow,
+        trained.snapshot,
+        lake=trained.lake,
+        training_id="loss",
+        worker=0,
+        n_workers=1,
+        budget_seconds=60,
+        max_trials=2,
+    )
     scores = [trial.score for trial in leaderboard(workflow, trained.lake, "loss")]
     assert scores == sorted(scores)
     assert len(list_files(trained.lake, folder)) == 3
@@ -102,7 +111,9 @@ def fitted_pipelines(workflow: Workflow, lake: Lake, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(worker, "run_trial", remember)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
-    run_trials(workflow, snapshot, lake=lake, training_id=training_id, worker=0, n_workers=1, budget_seconds=60, max_trials=3)
+    run_trials(
+        workflow, snapshot, lake=lake, training_id=training_id, worker=0, n_workers=1, budget_seconds=60, max_trials=3
+    )
     # Rounds of boosting are stopped by the rows held out: that is their use. What was prepared must not know them.
     return [dump_pipeline(pipeline.named_steps["prepare"]) for pipeline in made[1:]] + [dump_pipeline(made[2])]
 
@@ -110,11 +121,18 @@ def fitted_pipelines(workflow: Workflow, lake: Lake, monkeypatch: pytest.MonkeyP
 def strange(rows: pa.Table) -> pa.Table:
     """Rows of a place and a size that no other row has."""
     rows = rows.set_column(rows.schema.get_field_index("depot"), "depot", pa.array(["moon"] * rows.num_rows))
-    return rows.set_column(rows.schema.get_field_index("distance_km"), "distance_km", pc.multiply(rows["distance_km"], 1e6))
+    return rows.set_column(
+        rows.schema.get_field_index("distance_km"), "distance_km", pc.multiply(rows["distance_km"], 1e6)
+    )
 
 
-def test_validation_and_test_rows_change_no_fitted_statistic(workflow: Workflow, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Byte for byte the same preparation, whatever the rows to choose and to judge on. A strange train day is the control."""
+def test_validation_and_test_rows_change_no_fitted_statistic(
+    workflow: Workflow, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Byte for byte the same preparation, whatever the rows to choose and to judge on. A strange train day
+    is the control.
+    """
     publish_days(workflow, lake)
     before = fitted_pipelines(workflow, lake, monkeypatch, "a")
     for day in days(3, start=VALIDATION_DAY):
@@ -131,22 +149,36 @@ def test_validation_and_test_rows_change_no_fitted_statistic(workflow: Workflow,
         (True, "null", "target column 'is_late' is null in 1 of 180 rows: leave such rows out in the query"),
     ],
 )
-def test_labels_that_say_nothing_are_refused(tmp_path: Path, lake: Lake, positive: Any, depots: str | None, message: str) -> None:
+def test_labels_that_say_nothing_are_refused(
+    tmp_path: Path, lake: Lake, positive: Any, depots: str | None, message: str
+) -> None:
     workflow = declare_short(tmp_path / "parcels", target=Target(column="is_late", positive=positive))
     publish_days(workflow, lake)
     if depots == "null":
         rows = parcel_rows(day=START, n_rows=60)
         labels = pa.array([None, *rows["is_late"].to_pylist()[1:]], pa.bool_())
-        publish(workflow, lake, START, validated(rows.set_column(rows.schema.get_field_index("is_late"), "is_late", labels)))
+        publish(
+            workflow, lake, START, validated(rows.set_column(rows.schema.get_field_index("is_late"), "is_late", labels))
+        )
     with pytest.raises(TrainingError) as raised:
-        run_trials(workflow, pin_snapshot(workflow, AS_OF, lake=lake), lake=lake, training_id="a", worker=0, n_workers=1, budget_seconds=9)
+        run_trials(
+            workflow,
+            pin_snapshot(workflow, AS_OF, lake=lake),
+            lake=lake,
+            training_id="a",
+            worker=0,
+            n_workers=1,
+            budget_seconds=9,
+        )
     assert message in str(raised.value)
 
 
 def test_a_target_that_is_no_column_is_refused(trained: Trained, tmp_path: Path) -> None:
     workflow = declare_short(tmp_path / "parcels", target=Target(column="late"))
     with pytest.raises(TrainingError, match=r"target.column='late' is no column of the validated rows"):
-        run_trials(workflow, trained.snapshot, lake=trained.lake, training_id="x", worker=0, n_workers=1, budget_seconds=9)
+        run_trials(
+            workflow, trained.snapshot, lake=trained.lake, training_id="x", worker=0, n_workers=1, budget_seconds=9
+        )
 
 
 def test_a_trial_that_another_try_finished_first_stands(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +213,8 @@ from include.modeling.snapshot import Snapshot
 from tests.modeling.published import declare_short
 workflow = declare_short(Path(sys.argv[1]))
 snapshot = Snapshot(**json.loads(sys.argv[3]))
-run_trials(workflow, snapshot, lake=Lake(uri=sys.argv[2]), training_id="killed", worker=0, n_workers=1, budget_seconds=600, max_trials=3)
+run_trials(workflow, snapshot, lake=Lake(uri=sys.argv[2]), training_id="killed", worker=0, n_workers=1,
+    budget_seconds=600, max_trials=3)
 """
 
 
@@ -199,7 +232,9 @@ def run_worker(workflow: Workflow, lake: Lake, snapshot: Snapshot, *, crash_at: 
 
 
 @pytest.mark.claim("search")
-def test_a_killed_worker_repeats_no_finished_trial(workflow: Workflow, lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_killed_worker_repeats_no_finished_trial(
+    workflow: Workflow, lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
     """Killed after its first trial was recorded, then before its second was: the third life runs what is left, once."""
     publish_days(workflow, lake)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
@@ -210,7 +245,9 @@ def test_a_killed_worker_repeats_no_finished_trial(workflow: Workflow, lake: Lak
     assert list_files(lake, "parcels/_training/killed/trials") == [first]
     caplog.set_level(logging.INFO, logger="include.selection.worker")
     for _ in range(2):
-        run_trials(workflow, snapshot, lake=lake, training_id="killed", worker=0, n_workers=1, budget_seconds=600, max_trials=3)
+        run_trials(
+            workflow, snapshot, lake=lake, training_id="killed", worker=0, n_workers=1, budget_seconds=600, max_trials=3
+        )
     assert [record.args[0] for record in caplog.records if "CPU-seconds" in record.msg] == [1, 2, 3]  # type: ignore[index]
     assert get_file(lake, first) == content
 

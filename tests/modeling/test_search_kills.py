@@ -1,4 +1,7 @@
-"""Workers of a search are killed at moments of chance: no finished trial is repeated, and nothing that was found is lost."""
+"""
+Workers of a search are killed at moments of chance: no finished trial is repeated, and nothing that was
+found is lost.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,10 @@ def kill_by_chance(*arguments: object, begun: Path, chance: random.Random) -> bo
 def test_twenty_kills_repeat_no_trial_and_lose_none(
     workflow: Workflow, lake: Lake, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Beside the same search undisturbed: the same scores, so the same best. Begun but unfinished trials are begun again: the control."""
+    """
+    Beside the same search undisturbed: the same scores, so the same best. Begun but unfinished trials are begun again:
+    the control.
+    """
     publish_days(workflow, lake)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
     search(workflow.folder, lake, snapshot, "calm")
@@ -79,7 +85,9 @@ def test_twenty_kills_repeat_no_trial_and_lose_none(
             n_lines = len(begun.read_text().split())
             is_over = not kill_by_chance(workflow.folder, lake, snapshot, name, begun=begun, chance=chance)
             n_killed += not is_over
-            assert not {int(path.rsplit("/", 1)[1][:4]) for path in finished} & set(map(int, begun.read_text().split()[n_lines:]))
+            assert not {int(path.rsplit("/", 1)[1][:4]) for path in finished} & set(
+                map(int, begun.read_text().split()[n_lines:])
+            )
             records = {path: get_file(lake, path) for path in list_files(lake, FOLDER.format(name))}
             assert finished.items() <= records.items()
             finished = records
@@ -89,6 +97,8 @@ def test_twenty_kills_repeat_no_trial_and_lose_none(
         n_again += len(numbers) - len(set(numbers))
         if n_killed >= N_KILLS:
             break
-    record_property("figure", f"{n_killed} kills of a search: no finished trial repeated, the same scores as undisturbed")
+    record_property(
+        "figure", f"{n_killed} kills of a search: no finished trial repeated, the same scores as undisturbed"
+    )
     assert n_killed == N_KILLS
     assert n_again > 0

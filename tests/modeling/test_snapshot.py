@@ -22,20 +22,40 @@ from include.modeling.snapshot import Snapshot, pin_snapshot, read_snapshot
 from include.workflow import Partition, Training, Workflow
 from tests.factories import START, days, declare_workflow, parcel_rows
 from tests.modeling.conftest import Trained
-from tests.modeling.published import AS_OF, N_DAYS, declare_short, publish, publish_days, run_record, validated, write_rows
+from tests.modeling.published import (
+    AS_OF,
+    N_DAYS,
+    declare_short,
+    publish,
+    publish_days,
+    run_record,
+    validated,
+    write_rows,
+)
 
 
 def test_the_parts_are_in_the_order_of_time(workflow: Workflow, lake: Lake) -> None:
-    """Three days to train on, one to choose on, two to judge on; what happened after 23:00 of the last day is not yet known."""
+    """
+    Three days to train on, one to choose on, two to judge on; what happened after 23:00 of the last day is not yet
+    known.
+    """
     publish_days(workflow, lake)
     snapshot = pin_snapshot(workflow, AS_OF, lake=lake)
     assert (snapshot.n_train, snapshot.n_validation) == (3 * 60, 60)
     assert snapshot.n_test + snapshot.n_not_yet_known == 2 * 60
-    parts = [read_snapshot(workflow, snapshot, lake=lake, part=part)["event_time"] for part in ("train", "validation", "test")]
+    parts = [
+        read_snapshot(workflow, snapshot, lake=lake, part=part)["event_time"]
+        for part in ("train", "validation", "test")
+    ]
     assert [len(part) for part in parts] == [snapshot.n_train, snapshot.n_validation, snapshot.n_test]
     bounds = [snapshot.train_start, snapshot.validation_start, snapshot.test_start, snapshot.test_end]
     for part, start, end in zip(parts, bounds, bounds[1:], strict=False):
-        assert datetime.fromisoformat(start) <= min(part.to_pylist()) <= max(part.to_pylist()) < datetime.fromisoformat(end)
+        assert (
+            datetime.fromisoformat(start)
+            <= min(part.to_pylist())
+            <= max(part.to_pylist())
+            < datetime.fromisoformat(end)
+        )
     assert read_snapshot(workflow, snapshot, lake=lake, part="fit").num_rows == 4 * 60
     assert Snapshot(**{**asdict(snapshot), "missing_partitions": []}) == snapshot
 
@@ -46,7 +66,10 @@ def _moments(first_day: int, last_day: int) -> st.SearchStrategy[datetime]:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(_moments(3, 15), st.timedeltas(timedelta(-1), timedelta(days=6))), min_size=60, max_size=90), _moments(9, 14))
+@given(
+    st.lists(st.tuples(_moments(3, 15), st.timedeltas(timedelta(-1), timedelta(days=6))), min_size=60, max_size=90),
+    _moments(9, 14),
+)
 def test_no_row_from_the_future_gets_in(rows: list[tuple[datetime, timedelta]], as_of: datetime) -> None:
     """And none that happened and was known in time is left out."""
     with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +89,16 @@ def test_no_row_from_the_future_gets_in(rows: list[tuple[datetime, timedelta]], 
 
 def _monthly(folder: Path) -> Workflow:
     training = Training(every="month", window="4 days", validation="1 day", test="2 days", minimum_rows=10)
-    return declare_workflow(folder / "parcels", training=training, partition=Partition(every="month", start=START.date()))
+    return declare_workflow(
+        folder / "parcels", training=training, partition=Partition(every="month", start=START.date())
+    )
 
 
 def commit_month(workflow: Workflow, lake: Lake, rows: pa.Table) -> None:
     """One commit holds all: twenty-five examples stay quick."""
-    append_run(lake, run_record(workflow, replace_partition(lake, "parcels/validated", "2026-01", rows, token=new_token())))
+    append_run(
+        lake, run_record(workflow, replace_partition(lake, "parcels/validated", "2026-01", rows, token=new_token()))
+    )
 
 
 def _rows(times: list[tuple[datetime, datetime]]) -> pa.Table:
@@ -115,11 +142,15 @@ def test_missing_partitions_are_listed_and_empty_ones_are_not(workflow: Workflow
 
 
 def test_a_partition_that_is_being_published_is_waited_for(workflow: Workflow, lake: Lake) -> None:
-    """Rows without their line, and rows that replaced those of the line. Retrying after the line has come is the control."""
+    """
+    Rows without their line, and rows that replaced those of the line. Retrying after the line has come
+    is the control.
+    """
     publish_days(workflow, lake, days(5))
     first = write_rows(workflow, lake, days(6)[-1], validated(parcel_rows(day=days(6)[-1], n_rows=60)))
     with pytest.raises(
-        ConcurrentWriteError, match=r"being published \(partition 2026-01-10 is not what the ledger's last line says\): retry"
+        ConcurrentWriteError,
+        match=r"being published \(partition 2026-01-10 is not what the ledger's last line says\): retry",
     ):
         pin_snapshot(workflow, AS_OF, lake=lake)
     append_run(lake, run_record(workflow, first))
@@ -140,11 +171,14 @@ def test_a_line_whose_rows_are_not_there_is_waited_for(workflow: Workflow, lake:
 
 
 def test_too_little_history_is_told_with_what_is_there(workflow: Workflow, lake: Lake) -> None:
-    with pytest.raises(HistoryTooShortError, match=r"nothing of 'parcels' has been published yet: run or backfill parcels.ingest first"):
+    with pytest.raises(
+        HistoryTooShortError, match=r"nothing of 'parcels' has been published yet: run or backfill parcels.ingest first"
+    ):
         pin_snapshot(workflow, AS_OF, lake=lake)
     publish_days(workflow, lake, days(6)[3:])
     with pytest.raises(
-        HistoryTooShortError, match=r"of the 4 partitions to fit on .window 4 days.* 1 are published, at least half are needed"
+        HistoryTooShortError,
+        match=r"of the 4 partitions to fit on .window 4 days.* 1 are published, at least half are needed",
     ):
         pin_snapshot(workflow, AS_OF, lake=lake)
     publish_days(workflow, lake, days(6)[2:3])
@@ -154,7 +188,8 @@ def test_too_little_history_is_told_with_what_is_there(workflow: Workflow, lake:
 def test_too_few_rows_are_told(workflow: Workflow, lake: Lake) -> None:
     publish_days(workflow, lake, n_rows=5)
     with pytest.raises(
-        HistoryTooShortError, match=r"20 rows to fit on, training.minimum_rows=100 are needed \(\d+ more were not yet known\)"
+        HistoryTooShortError,
+        match=r"20 rows to fit on, training.minimum_rows=100 are needed \(\d+ more were not yet known\)",
     ):
         pin_snapshot(workflow, AS_OF, lake=lake)
 
@@ -171,7 +206,10 @@ def test_a_moment_needs_a_time_zone(workflow: Workflow, lake: Lake) -> None:
 
 
 def test_of_several_versions_of_a_row_the_one_known_last_is_trained_on(tmp_path: Path, lake: Lake) -> None:
-    """Labels are restated two days after the event: those of the last day are not yet known to be, as of the end of it."""
+    """
+    Labels are restated two days after the event: those of the last day are not yet known to be, as of
+    the end of it.
+    """
     workflow = declare_short(tmp_path / "restated")
     first: dict[int, bool] = {}
     for day in days(N_DAYS):

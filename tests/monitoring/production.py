@@ -42,10 +42,18 @@ class Production:
 
     def declared(self, **changes: Any) -> Production:
         """The same with other monitoring."""
-        return replace(self, workflow=self.workflow.model_copy(update={"monitoring": Monitoring(**{**MONITORING, **changes})}))
+        return replace(
+            self, workflow=self.workflow.model_copy(update={"monitoring": Monitoring(**{**MONITORING, **changes})})
+        )
 
     def serve(
-        self, day: datetime, *, n_rows: int = 300, change: Change | None = None, scores: Any = None, version: str | None = None
+        self,
+        day: datetime,
+        *,
+        n_rows: int = 300,
+        change: Change | None = None,
+        scores: Any = None,
+        version: str | None = None,
     ) -> pa.Table:
         """Answer a day's parcels; what was asked."""
         rows = parcel_rows(day=day, n_rows=n_rows, seed=7)
@@ -61,11 +69,15 @@ class Production:
                 "label": pa.array([bool(score >= 0.5) for score in found]),
                 "score": pa.array([float(score) for score in found]),
                 "model_version": [version or self.version] * n_rows,
-                "predicted_at": pa.array([day + timedelta(seconds=60 * i) for i in range(n_rows)], pa.timestamp("us", tz="UTC")),
+                "predicted_at": pa.array(
+                    [day + timedelta(seconds=60 * i) for i in range(n_rows)], pa.timestamp("us", tz="UTC")
+                ),
             },
             schema=PREDICTIONS,
         )
-        replace_partition(self.lake, f"{self.workflow.name}/predictions", f"{day:%Y-%m-%d}", answered, token=new_token())
+        replace_partition(
+            self.lake, f"{self.workflow.name}/predictions", f"{day:%Y-%m-%d}", answered, token=new_token()
+        )
         return rows
 
     def publish(self, day: datetime, rows: pa.Table, *, share: float = 1.0) -> None:
@@ -87,7 +99,9 @@ MONITORING: dict[str, Any] = {"drift": Drift(), "decay": Decay(metric="roc_auc",
 
 def further(rows: pa.Table) -> pa.Table:
     """Parcels that go twice as far: drift of one feature by far more than a quarter of its spread."""
-    return rows.set_column(rows.schema.get_field_index("distance_km"), "distance_km", pc.multiply(rows["distance_km"], 2.0))
+    return rows.set_column(
+        rows.schema.get_field_index("distance_km"), "distance_km", pc.multiply(rows["distance_km"], 2.0)
+    )
 
 
 def promotion(version: str, *, as_of: datetime = AS_OF, epoch: int = 1) -> PromotionRecord:

@@ -45,8 +45,12 @@ def trained() -> Columns:
 @pytest.fixture(scope="module")
 def profiles(trained: Columns) -> list[FeatureProfile]:
     kinds = ["number"] * N_NUMBERS + ["category"] * N_CATEGORIES
-    named = [values if kind == "number" else NAMES[values.astype(int)] for kind, values in zip(kinds, trained, strict=True)]
-    return [profile_values(f"f{i}", kind, values, TIMES) for i, (kind, values) in enumerate(zip(kinds, named, strict=True))]
+    named = [
+        values if kind == "number" else NAMES[values.astype(int)] for kind, values in zip(kinds, trained, strict=True)
+    ]
+    return [
+        profile_values(f"f{i}", kind, values, TIMES) for i, (kind, values) in enumerate(zip(kinds, named, strict=True))
+    ]
 
 
 @dataclass
@@ -85,7 +89,9 @@ def test_365_unchanged_windows_ask_for_at_most_one_training(watch: Watch, n_rows
     for _ in range(365):
         watch.see(draw(rng, n_rows))
     alarms = sum(record.verdict != "ok" for record in watch.lines)
-    record_property("figure", f"365 unchanged windows of {n_rows:,} rows: {alarms} alarms, {watch.n_requests} trainings asked for")
+    record_property(
+        "figure", f"365 unchanged windows of {n_rows:,} rows: {alarms} alarms, {watch.n_requests} trainings asked for"
+    )
     assert watch.n_requests <= 1
     assert alarms <= 0.02 * 365
 
@@ -94,8 +100,12 @@ def test_control_a_test_by_p_values_alone_asks_all_year(trained: Columns, record
     rng, n_asked = np.random.default_rng(1), 0
     for _ in range(365):
         window = draw(rng, 100)
-        n_asked += any(ks_2samp(old[:2_000], new).pvalue < 0.05 for old, new in zip(trained[:12], window[:12], strict=True))
-    record_property("figure", f"control: Kolmogorov-Smirnov at 5 % a feature asks {n_asked} times in 365 unchanged windows")
+        n_asked += any(
+            ks_2samp(old[:2_000], new).pvalue < 0.05 for old, new in zip(trained[:12], window[:12], strict=True)
+        )
+    record_property(
+        "figure", f"control: Kolmogorov-Smirnov at 5 % a feature asks {n_asked} times in 365 unchanged windows"
+    )
     assert n_asked > 50
 
 
@@ -126,7 +136,10 @@ CHANGES = (shift, widen, lose, mix, bring_new)
 
 
 def streams(watch: Watch, size: float, *, n_streams: int, n_rows: int) -> tuple[int, int, int]:
-    """Streams of up to 45 windows that change at a known one: how many were found, asked too early, and windows of false alarm."""
+    """
+    Streams of up to 45 windows that change at a known one: how many were found, asked too early, and windows of false
+    alarm.
+    """
     n_found = n_early = n_false = 0
     for number in range(n_streams):
         rng = np.random.default_rng([7, number])
@@ -150,7 +163,8 @@ def test_changes_at_known_points_are_found_and_nothing_else(watch: Watch, n_rows
     found, early, false = streams(watch, 0.5, n_streams=n_streams, n_rows=n_rows)
     record_property(
         "figure",
-        f"{n_streams} streams of {n_rows:,} rows a window: {found} changes found in 5 windows, {early} too early, {false} false alarms",
+        f"{n_streams} streams of {n_rows:,} rows a window: {found} changes found in 5 windows, {early} too early, "
+        f"{false} false alarms",
     )
     assert found >= 0.9 * n_streams
     assert early <= 0.02 * n_streams
@@ -162,14 +176,23 @@ def test_control_changes_below_the_preset_effect_ask_for_nothing(watch: Watch, r
     assert (found, early) == (0, 0)
 
 
-def test_control_a_monitor_without_a_bound_on_the_effect_is_asked_by_them(watch: Watch, record_property: Record) -> None:
-    eager = watch.workflow.model_copy(update={"monitoring": Monitoring(drift=Drift(minimum_effect=1e-6, alpha=0.2, persistence=1))})
+def test_control_a_monitor_without_a_bound_on_the_effect_is_asked_by_them(
+    watch: Watch, record_property: Record
+) -> None:
+    eager = watch.workflow.model_copy(
+        update={"monitoring": Monitoring(drift=Drift(minimum_effect=1e-6, alpha=0.2, persistence=1))}
+    )
     _, early, false = streams(Watch(eager, watch.profiles), 0.05, n_streams=20, n_rows=5_000)
-    record_property("figure", f"control: without effect size and persistence {early} of 20 streams ask too early, {false} false alarms")
+    record_property(
+        "figure",
+        f"control: without effect size and persistence {early} of 20 streams ask too early, {false} false alarms",
+    )
     assert early >= 10
 
 
-def test_a_production_of_ninety_calm_days_asks_for_at_most_one_training(production: Production, record_property: Record) -> None:
+def test_a_production_of_ninety_calm_days_asks_for_at_most_one_training(
+    production: Production, record_property: Record
+) -> None:
     """The whole way: requests and labels in the lake, a real model, drift and decay, day by day."""
     for number in range(90):
         day = AS_OF + timedelta(days=number)
@@ -181,7 +204,8 @@ def test_a_production_of_ninety_calm_days_asks_for_at_most_one_training(producti
     n_alarms = sum(record.verdict in ("drift", "decay") for record in (*inputs, *performance))
     record_property(
         "figure",
-        f"90 calm days on real tables: {len(inputs)} + {len(performance)} verdicts, {n_alarms} alarms, {n_requests} trainings asked for",
+        f"90 calm days on real tables: {len(inputs)} + {len(performance)} verdicts, {n_alarms} alarms, {n_requests} "
+        "trainings asked for",
     )
     assert n_requests <= 1
     assert (len(inputs), len(performance)) == (90, 89)
@@ -199,7 +223,9 @@ def test_labels_in_three_instalments_give_one_verdict(production: Production, re
     record_property("figure", f"labels for 40, 75 and 90 % of a window, 80 % asked for: {counts} verdicts")
     assert counts == [0, 0, 1]
     # The control: who does not wait for the coverage judges the first instalment, and never the others.
-    early = replace(production, lake=replace(production.lake, uri=production.lake.uri + "-early"), workflow=eager.workflow)
+    early = replace(
+        production, lake=replace(production.lake, uri=production.lake.uri + "-early"), workflow=eager.workflow
+    )
     early.serve(day)
     promote(early.lake, early.version)
     early.publish(day, rows, share=0.4)

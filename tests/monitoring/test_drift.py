@@ -29,7 +29,9 @@ def profile():
     rng = np.random.default_rng(0)
     rows = draw(rng, N_TRAINED)
     prediction = profile_values("prediction", "number", rng.random(5_000), TIMES[:5_000])
-    return TrainingProfile(n_rows=N_TRAINED, start="", end="", features=profile_rows(rows, COLUMNS, TIMES), prediction=prediction)
+    return TrainingProfile(
+        n_rows=N_TRAINED, start="", end="", features=profile_rows(rows, COLUMNS, TIMES), prediction=prediction
+    )
 
 
 @pytest.fixture

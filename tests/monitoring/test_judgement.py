@@ -63,11 +63,13 @@ def test_a_request_is_made_again_by_a_retry_and_not_by_a_run_long_after(producti
     assert sum(line.is_requested for line in production.lines()) == 1
 
 
+@pytest.mark.claim("monitoring")
 def test_after_the_cool_down_drift_asks_again(production):
     found = drifting(production, 11)
     assert [i for i, one in enumerate(found) if one.request is not None] == [2, 9]
 
 
+@pytest.mark.claim("monitoring")
 def test_a_backfill_of_old_windows_asks_for_nothing(production):
     later = AS_OF + timedelta(days=60)
     for day in days(10, start=AS_OF):
@@ -125,11 +127,16 @@ def test_drift_without_a_declaration_is_told_and_asks_for_nothing(production):
 
 def test_missing_traffic_is_named(production):
     found = production.judge(MONDAY)
-    assert (found.verdict, found.reasons) == ("unknown", ("nothing was answered in this window, and nothing before it",))
+    assert (found.verdict, found.reasons) == (
+        "unknown",
+        ("nothing was answered in this window, and nothing before it",),
+    )
     production.serve(MONDAY)
     found = production.judge(WEDNESDAY)
     assert found.verdict == "unknown"
-    assert found.reasons == ("MISSING TRAFFIC: nothing was answered in this window; the last answers before it are of 2026-02-02",)
+    assert found.reasons == (
+        "MISSING TRAFFIC: nothing was answered in this window; the last answers before it are of 2026-02-02",
+    )
 
 
 def test_a_window_that_was_unknown_is_judged_once_its_answers_are_there(production):
@@ -145,7 +152,9 @@ def test_versions_from_before_profiles_are_unknown_and_said_so(production, monke
     production.serve(MONDAY)
     found = production.judge(MONDAY)
     assert found.verdict == "unknown"
-    assert found.reasons == (f"version {production.version} has no profile of its training rows (it is older than profiles): train again",)
+    assert found.reasons == (
+        f"version {production.version} has no profile of its training rows (it is older than profiles): train again",
+    )
 
 
 def test_a_version_that_is_gone_is_unknown_with_its_reason(production):
@@ -228,7 +237,10 @@ def test_the_report_is_one_file_with_a_plot_a_feature_and_no_rows_values(product
     rows = production.serve(MONDAY, change=further)
     found = production.judge(MONDAY)
     text = Path(found.report_uri).read_text()
-    assert len(re.findall(r"<figcaption>\w+: share of rows by value", text)) == len(production.model.manifest.feature_names) + 1
+    assert (
+        len(re.findall(r"<figcaption>\w+: share of rows by value", text))
+        == len(production.model.manifest.feature_names) + 1
+    )
     assert "The inputs have drifted." in text
     assert "http" not in text.replace("http-equiv", "")
     charts = [b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', text)]

@@ -23,7 +23,9 @@ NOW = AS_OF + timedelta(days=3)
 def found(production, *, now=NOW):
     window = window_of_moment("day", MONDAY)
     served = read_served(production.lake, "parcels", window, minimum_rows=1)
-    return match_labels(production.workflow, production.model.manifest, served, window=window, lake=production.lake, now=now)
+    return match_labels(
+        production.workflow, production.model.manifest, served, window=window, lake=production.lake, now=now
+    )
 
 
 def handed_in(labels, *, known=NOW, first=0):
@@ -101,7 +103,10 @@ def test_labels_handed_in_twice_are_kept_once(production):
 
 @pytest.mark.parametrize(
     ("rows", "said"),
-    [(handed_in([True]).drop_columns(["label"]), "lack the column 'label'"), (handed_in([None, True]), "hold nulls in 'label'")],
+    [
+        (handed_in([True]).drop_columns(["label"]), "lack the column 'label'"),
+        (handed_in([None, True]), "hold nulls in 'label'"),
+    ],
 )
 def test_unusable_labels_are_refused(production, rows, said):
     with pytest.raises(DataError, match=said):

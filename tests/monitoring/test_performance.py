@@ -18,7 +18,9 @@ def judge(tmp_path, champion):
         workflow = declare_workflow(tmp_path / "parcels").model_copy(update=changes)
         times = np.arange(len(truth)).astype("datetime64[s]")
         manifest = champion.model.manifest
-        return judge_performance(workflow, manifest, truth, scores, times=times, reference=reference, settings=Decay(**settings))
+        return judge_performance(
+            workflow, manifest, truth, scores, times=times, reference=reference, settings=Decay(**settings)
+        )
 
     return judge
 
@@ -41,7 +43,9 @@ def test_a_drop_is_decay_once_the_whole_interval_lies_beyond_it(judge, share_rig
     found = judge(truth, scores, reference=0.9, metric="accuracy", drop=0.05)
     assert found.value == pytest.approx(share_right, abs=1e-9)
     # The normal interval of a share.
-    assert found.high - found.low == pytest.approx(2 * 1.96 * (share_right * (1 - share_right) / 1_000) ** 0.5, rel=0.15)
+    assert found.high - found.low == pytest.approx(
+        2 * 1.96 * (share_right * (1 - share_right) / 1_000) ** 0.5, rel=0.15
+    )
     assert found.verdict == verdict
 
 

@@ -38,7 +38,9 @@ def answered(lake: Lake, day: datetime, rows: Sequence[tuple[str, float, float]]
             "label": pa.array([score >= 0.5 for _, _, score in rows], pa.bool_()),
             "score": pa.array([score for _, _, score in rows], pa.float64()),
             "model_version": [version for version, _, _ in rows],
-            "predicted_at": pa.array([day + timedelta(hours=hour) for _, hour, _ in rows], pa.timestamp("us", tz="UTC")),
+            "predicted_at": pa.array(
+                [day + timedelta(hours=hour) for _, hour, _ in rows], pa.timestamp("us", tz="UTC")
+            ),
         }
     )
     replace_partition(lake, "parcels/predictions", day.strftime("%Y-%m-%d"), table, token=new_token())
@@ -50,7 +52,9 @@ def every(tmp_path: Path, period: Any) -> Workflow:
 
 def test_a_day_is_counted_in_all_and_by_version(lake: Lake, workflow: Workflow) -> None:
     scores = [0.1, 0.2, 0.6, 0.8]
-    answered(lake, MONDAY, [("9", hour, score) for hour, score in enumerate(scores)] + [("10", 23, 0.9), ("10", 23, 0.4)])
+    answered(
+        lake, MONDAY, [("9", hour, score) for hour, score in enumerate(scores)] + [("10", 23, 0.9), ("10", 23, 0.4)]
+    )
     answered(lake, MONDAY + timedelta(days=1), [("10", 0, 0.9)])
     report = collect_predictions(workflow, "2026-01-05", lake=lake)
     assert (report.n_rows, report.n_requests, report.n_positive, report.share_positive) == (6, 3, 3, 0.5)

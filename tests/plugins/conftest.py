@@ -51,7 +51,9 @@ def tokens(server):
     manager = get_auth_manager()
     made = {role: manager.generate_jwt(SimpleAuthManagerUser(username=role, role=role)) for role in ("viewer", "admin")}
     made["nobody"] = manager.generate_jwt(SimpleAuthManagerUser(username="nobody", role=None))
-    made["expired"] = manager.generate_jwt(SimpleAuthManagerUser(username="admin", role="admin"), expiration_time_in_seconds=-3600)
+    made["expired"] = manager.generate_jwt(
+        SimpleAuthManagerUser(username="admin", role="admin"), expiration_time_in_seconds=-3600
+    )
     return {**made, "forged": made["admin"][:-6] + "AAAAAA"}
 
 
@@ -74,7 +76,10 @@ def ask(server, tokens, workflow, monkeypatch):
 
 
 def parse_dag(dag_id: str, folder: Path = PROJECT_DAGS) -> Any:
-    """One of a folder's Dags, parsed anew: `dag.test()` leaves a run's conf in the params of the object it is called on."""
+    """
+    One of a folder's Dags, parsed anew: `dag.test()` leaves a run's conf in the params of the object it
+    is called on.
+    """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
@@ -114,7 +119,10 @@ def _file_of(dag_id: str) -> Path:
 
 @pytest.fixture(scope="session")
 def run_dag(airflow_db: None) -> Callable[..., Any]:
-    """Run one of the project's Dags with `dag.test()`, as a run without a logical date; it can't set a partition key itself (3.3.2)."""
+    """
+    Run one of the project's Dags with `dag.test()`, as a run without a logical date; it can't set a partition key
+    itself (3.3.2).
+    """
     import airflow.models.dagrun as dagrun_module
 
     create = dagrun_module.get_or_create_dagrun

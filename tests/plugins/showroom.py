@@ -1,4 +1,7 @@
-"""A registered version with all that pages show of one, and hostile text wherever text can be: no fit is needed for that."""
+"""
+A registered version with all that pages show of one, and hostile text wherever text can be: no fit is
+needed for that.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,12 @@ RUN = "manual__2026-02-02T00:00:00+00:00"
 
 def manifest_of(workflow: Workflow, training_id: str, text: str) -> dict[str, Any]:
     """A manifest whose texts are one text."""
-    snapshot = {"snapshot_id": "s" * 16, "train_start": "2026-01-05", "test_start": "2026-01-26", "test_end": "2026-02-02"}
+    snapshot = {
+        "snapshot_id": "s" * 16,
+        "train_start": "2026-01-05",
+        "test_start": "2026-01-26",
+        "test_end": "2026-02-02",
+    }
     manifest = ModelManifest(
         workflow=workflow.name,
         training_id=training_id,
@@ -63,7 +71,9 @@ def show_version(workflow: Workflow, folder: Path, *, training_id: str, text: st
     if verdict is None:
         return found.version
     rng = np.random.default_rng(0)
-    report = evaluate(rng.integers(0, 2, 80), rng.random(80), scoring=Scoring(), slices={}, random_state=0, n_bootstrap=20)
+    report = evaluate(
+        rng.integers(0, 2, 80), rng.random(80), scoring=Scoring(), slices={}, random_state=0, n_bootstrap=20
+    )
     figures = draw_study(trials, workflow.metric)
     card = write_card(
         CardFacts(
@@ -76,7 +86,9 @@ def show_version(workflow: Workflow, folder: Path, *, training_id: str, text: st
             figures=figures,
         )
     )
-    add_to_version(registry, found, contents={"evaluation.json": report.to_dict(), "card.html": card.html}, figures=figures)
+    add_to_version(
+        registry, found, contents={"evaluation.json": report.to_dict(), "card.html": card.html}, figures=figures
+    )
     note_run(registry, found, RUN)
     record = DecisionRecord(
         workflow=workflow.name,

@@ -1,4 +1,7 @@
-"""Alerts of Dags that are run by `dag.test()`: tasks that raise, days that are missing, rounds of the watchdog, a channel that is down."""
+"""
+Alerts of Dags that are run by `dag.test()`: tasks that raise, days that are missing, rounds of the watchdog, a channel
+that is down.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,9 @@ def postcards(dags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     sqlite3.connect(tmp_path / "postcards.db").close()
     with hook_sink() as hook:
         monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("AIRFLOW_CONN_PARCELS_DB", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "postcards.db")}))
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_PARCELS_DB", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "postcards.db")})
+        )
         monkeypatch.setenv("AIRFLOW_CONN_OPS_HOOK", json.dumps(hook.settings()))
         yield Postcards(dags, hook)
 
@@ -94,7 +99,16 @@ def postcards(dags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def published(key: str, *, at: datetime) -> RunRecord:
     counts = {"rows_in": 1, "rows_published": 1, "rows_quarantined": 0, "rows_duplicate": 0}
     versions = {"table_version": 1, "quarantine_version": 1, "raw_version": 1}
-    return RunRecord(workflow="postcards", partition_key=key, run_id="r", try_id="t", digest="d", recorded_at=at, **counts, **versions)
+    return RunRecord(
+        workflow="postcards",
+        partition_key=key,
+        run_id="r",
+        try_id="t",
+        digest="d",
+        recorded_at=at,
+        **counts,
+        **versions,
+    )
 
 
 def set_paused(postcards: Postcards, dag_id: str, *, is_paused: bool) -> None:
@@ -107,7 +121,9 @@ def set_paused(postcards: Postcards, dag_id: str, *, is_paused: bool) -> None:
         session.get(DagModel, dag_id).is_paused = is_paused
 
 
-def test_a_task_that_raises_is_told_once_with_its_cause_and_triage(postcards: Postcards, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_raises_is_told_once_with_its_cause_and_triage(
+    postcards: Postcards, caplog: pytest.LogCaptureFixture
+) -> None:
     run = postcards.run("postcards.ingest", partition=DAYS[5])
     assert str(run.state) == "failed"
     assert postcards.watch() == "success"  # finds it told
@@ -141,7 +157,9 @@ def test_who_said_nothing_is_found_by_the_watchdog_once(postcards: Postcards, tm
     shutil.rmtree(tmp_path / "home" / "watch")
     assert postcards.watch() == "success"
     # Each test has a lake of its own; Airflow's database still has what failed before.
-    assert [text for text in postcards.hook.texts if DAYS[3] in text] == [f"[Updraft] telegrams {DAYS[3]}: a task was killed or lost"]
+    assert [text for text in postcards.hook.texts if DAYS[3] in text] == [
+        f"[Updraft] telegrams {DAYS[3]}: a task was killed or lost"
+    ]
 
 
 def test_a_run_that_took_too_long_is_found_though_none_of_its_tasks_failed(postcards: Postcards) -> None:
@@ -155,7 +173,9 @@ def test_a_run_that_took_too_long_is_found_though_none_of_its_tasks_failed(postc
         for task in dag_run.get_task_instances(session=session):
             task.state = "skipped"
     assert [postcards.watch() for _ in range(2)] == ["success"] * 2
-    assert [text for text in postcards.hook.texts if DAYS[4] in text] == [f"[Updraft] telegrams {DAYS[4]}: a run failed"]
+    assert [text for text in postcards.hook.texts if DAYS[4] in text] == [
+        f"[Updraft] telegrams {DAYS[4]}: a run failed"
+    ]
 
 
 def test_a_day_past_its_time_is_told_once_and_its_arrival_once(postcards: Postcards) -> None:
@@ -172,7 +192,10 @@ def test_a_day_past_its_time_is_told_once_and_its_arrival_once(postcards: Postca
     append_run(lake, published(DAYS[2], at=datetime.now(UTC)))
     assert [postcards.watch() for _ in range(2)] == ["success"] * 2
     assert missing_of(lake) == [(DAYS[2], False)]
-    told = [f"[Updraft] postcards {DAYS[2]}: data is missing", f"[Updraft] Recovered: postcards {DAYS[2]}: data is missing"]
+    told = [
+        f"[Updraft] postcards {DAYS[2]}: data is missing",
+        f"[Updraft] Recovered: postcards {DAYS[2]}: data is missing",
+    ]
     assert [text for text in postcards.hook.texts if "missing" in text] == told
 
 
@@ -187,7 +210,15 @@ def test_a_round_that_could_not_tell_is_red_and_names_the_channel(
     postcards.hook.status = 503
     if fault == "no connection":
         monkeypatch.delenv("AIRFLOW_CONN_OPS_HOOK")
-    open_incident(open_lake(), workflow="postcards", partition_key="", kind="failed_task", subject="train.fit", summary="s", counts={})
+    open_incident(
+        open_lake(),
+        workflow="postcards",
+        partition_key="",
+        kind="failed_task",
+        subject="train.fit",
+        summary="s",
+        counts={},
+    )
     assert postcards.watch() == "failed"
     assert "Nobody was told through 'ops_hook' at attempt 1" in caplog.text
     assert SECRET not in caplog.text

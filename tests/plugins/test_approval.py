@@ -1,4 +1,7 @@
-"""What the gate holds goes to a person: approved, rejected, unanswered, marked by hand; by Airflow's own code for answers and time-outs."""
+"""
+What the gate holds goes to a person: approved, rejected, unanswered, marked by hand; by Airflow's own code for answers
+and time-outs.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def build(home: Path, *, training: dict[str, Any], version: str, minutes: float,
 
     workflow = with_gate(declare(home), approval=timedelta(minutes=minutes), minimum=minimum)
     with DAG("parcels.ship", schedule=None) as dag:
-        judge_and_register(workflow, evaluated={"card_uri": "file:///cards/2/card.md"}, training=training, version=version)
+        judge_and_register(
+            workflow, evaluated={"card_uri": "file:///cards/2/card.md"}, training=training, version=version
+        )
     return dag
 
 
@@ -71,7 +76,11 @@ def run(house: House, *, minutes: float = 60, minimum: dict[str, float] | None =
     training = {"snapshot": asdict(house.snapshots["monday4"]), "training_id": "monday4"}
     training["snapshot"]["missing_partitions"] = list(training["snapshot"]["missing_partitions"])
     text = DAG_FILE.format(
-        home=str(house.settings.home), training=training, version="2", minutes=minutes, minimum=minimum or {"roc_auc": 0.6}
+        home=str(house.settings.home),
+        training=training,
+        version="2",
+        minutes=minutes,
+        minimum=minimum or {"roc_auc": 0.6},
     )
     (folder / "ship.py").write_text(text)
     dag_run = parse_dag("parcels.ship", folder).test(logical_date=None, **how)
@@ -80,7 +89,10 @@ def run(house: House, *, minutes: float = 60, minimum: dict[str, float] | None =
 
 @contextmanager
 def beside(work: Callable[[Any, Any], bool]) -> Iterator[list[Any]]:
-    """Look at the question again and again in a thread, until `work(question, session)` is done; the questions that it saw."""
+    """
+    Look at the question again and again in a thread, until `work(question, session)` is done; the questions that it
+    saw.
+    """
     from airflow.models.hitl import HITLDetail
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -157,7 +169,12 @@ def test_an_approval_ships_and_stands_in_the_ledger(held: House) -> None:
     assert (approval["user_id"], approval["overruled"]) == ("jane", ["champion", "metric average_precision"])
     assert version_of_alias(held.registry, "parcels", "challenger") == "2"
     assert require_evidence(held.workflow, "2", lake=held.lake, registry=held.registry) == decision
-    assert promote(held.workflow, "2", lake=held.lake, registry=held.registry, target="local", decided_by="test").model_version == "2"
+    assert (
+        promote(
+            held.workflow, "2", lake=held.lake, registry=held.registry, target="local", decided_by="test"
+        ).model_version
+        == "2"
+    )
 
 
 def test_a_rejection_ships_nothing(held: House) -> None:

@@ -26,7 +26,9 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_keys_reach_boto3_and_no_repr(connect: Any) -> None:
     access = connect(
-        login="AKIAEXAMPLE", password=SECRET, extra={"aws_session_token": SECRET, "service_config": {"s3": {"endpoint_url": "http://s3"}}}
+        login="AKIAEXAMPLE",
+        password=SECRET,
+        extra={"aws_session_token": SECRET, "service_config": {"s3": {"endpoint_url": "http://s3"}}},
     )
     client = access.client("s3", "eu-central-1")
     credentials = client._request_signer._credentials
@@ -44,9 +46,15 @@ def test_without_a_connection_boto3_looks_for_itself(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("connection", "told"),
     [
-        ({"conn_type": "postgres", "password": SECRET}, "is of type 'postgres': SageMakerEndpoint needs one of type 'aws'"),
+        (
+            {"conn_type": "postgres", "password": SECRET},
+            "is of type 'postgres': SageMakerEndpoint needs one of type 'aws'",
+        ),
         ({"login": "AKIAEXAMPLE"}, "only one of access key"),
-        ({"password": SECRET, "extra": {"role_arn": "arn:x"}}, "has the extra role_arn, which Updraft does not act upon"),
+        (
+            {"password": SECRET, "extra": {"role_arn": "arn:x"}},
+            "has the extra role_arn, which Updraft does not act upon",
+        ),
     ],
 )
 def test_a_connection_that_cannot_be_used_is_told(connect: Any, connection: dict[str, Any], told: str) -> None:

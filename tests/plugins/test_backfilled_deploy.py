@@ -1,4 +1,7 @@
-"""The deploy Dag and a backfilled version: refused, then waiting for a person, then promoted with both names in the ledger."""
+"""
+The deploy Dag and a backfilled version: refused, then waiting for a person, then promoted with both names in the
+ledger.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +70,12 @@ def answering(api: Any, option: str) -> Iterator[list[Any]]:
 
     def answer() -> None:
         while not is_over.wait(0.2):
-            for detail in api.get("/api/v2/dags/parcels.deploy/dagRuns/~/hitlDetails", params={"response_received": False}).json()[
-                "hitl_details"
-            ]:
+            for detail in api.get(
+                "/api/v2/dags/parcels.deploy/dagRuns/~/hitlDetails", params={"response_received": False}
+            ).json()["hitl_details"]:
                 ti = detail["task_instance"]
-                path = f"/api/v2/dags/parcels.deploy/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/-1/hitlDetails"
+                run = f"/api/v2/dags/parcels.deploy/dagRuns/{ti['dag_run_id']}"
+                path = f"{run}/taskInstances/{ti['task_id']}/-1/hitlDetails"
                 reply = api.patch(path, json={"chosen_options": [option], "params_input": {}})
                 waited.append((ti["task_id"], detail["subject"], detail["body"], reply.status_code))
                 return
@@ -87,7 +91,9 @@ def answering(api: Any, option: str) -> Iterator[list[Any]]:
 
 def deploy(house: House, monkeypatch: pytest.MonkeyPatch, **conf: Any) -> dict[str, str]:
     monkeypatch.setenv("UPDRAFT_HOME", str(house.settings.home))
-    run = parse_dag("parcels.deploy", house.settings.home / "dags").test(logical_date=None, run_conf={"model_version": "2", **conf})
+    run = parse_dag("parcels.deploy", house.settings.home / "dags").test(
+        logical_date=None, run_conf={"model_version": "2", **conf}
+    )
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
@@ -104,13 +110,17 @@ def test_without_override_it_is_refused(house: House, monkeypatch: pytest.Monkey
     monkeypatch.setenv("UPDRAFT_HOME", str(house.settings.home))
     task = task_of(house, "verify_evidence")
     run = {"dag_run": SimpleNamespace(conf={}), "dag": SimpleNamespace(params={}), "triggering_asset_events": {}}
-    with pytest.raises(AirflowSkipException, match=r"and backfilled: .*; nothing is to be done. To deploy it all the same, trigger"):
+    with pytest.raises(
+        AirflowSkipException, match=r"and backfilled: .*; nothing is to be done. To deploy it all the same, trigger"
+    ):
         task.execute({"run_id": "manual__1", **run, "params": {"model_version": "2", "allow_backfilled": False}})
     allowed = task.execute({"run_id": "manual__1", **run, "params": {"model_version": "2", "allow_backfilled": True}})
     assert "backfilled" in allowed["approval_reason"]
 
 
-def test_with_override_it_waits_for_a_person_who_may_say_no(house: House, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_override_it_waits_for_a_person_who_may_say_no(
+    house: House, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with answering(api, "Reject") as waited:
         found = deploy(house, monkeypatch, allow_backfilled=True)
     ((task_id, subject, body, status),) = waited
@@ -121,7 +131,9 @@ def test_with_override_it_waits_for_a_person_who_may_say_no(house: House, api: A
     assert len(promotions(house)) == 1
 
 
-def test_an_approval_moves_the_champion_and_both_are_in_the_ledger(house: House, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approval_moves_the_champion_and_both_are_in_the_ledger(
+    house: House, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ThreadEndpoint(house.workflow, house.settings, follow_seconds=3600) as endpoint, answering(api, "Approve"):
         monkeypatch.setenv("UPDRAFT_ENDPOINT_URL", f"http://127.0.0.1:{endpoint.port}")
         monkeypatch.setenv("UPDRAFT_ENDPOINT_TOKEN", str(house.settings.endpoint_token))

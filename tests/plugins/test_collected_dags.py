@@ -17,10 +17,16 @@ from tests.plugins.conftest import parse_dag, run_parsed
 
 pytestmark = [pytest.mark.claim("crawls"), pytest.mark.airflow]
 
-QUERY = "SELECT id, sent_at, updated_at, is_late FROM orders WHERE updated_at >= :known_after AND updated_at < :known_until ORDER BY id"
+QUERY = (
+    "SELECT id, sent_at, updated_at, is_late FROM orders WHERE updated_at >= :known_after AND updated_at < "
+    ":known_until ORDER BY id"
+)
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 KEYS = [f"{TODAY - timedelta(days=n):%Y-%m-%d}" for n in (2, 1)]
-SUITE = {"name": "orders", "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "is_late"}}]}
+SUITE = {
+    "name": "orders",
+    "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "is_late"}}],
+}
 
 
 DAG_FILE = """\
@@ -35,7 +41,12 @@ build_dags(declare(Path({folder!r})))
 
 def declare(folder: Path) -> Workflow:
     source = DatabaseSource(
-        conn_id="orders_db", query="extract.sql", event_time="sent_at", known_time="updated_at", key=("id",), incremental=True
+        conn_id="orders_db",
+        query="extract.sql",
+        event_time="sent_at",
+        known_time="updated_at",
+        key=("id",),
+        incremental=True,
     )
     partition = Partition(every="day", start=date(2026, 1, 1))
     workflow = declare_workflow(folder, name="orders", source=source, partition=partition, suite=SUITE)
@@ -50,7 +61,9 @@ class Orders:
         self.path = folder / "orders.db"
         self._n_updates = 0
         self._connection = sqlite3.connect(self.path, isolation_level=None)
-        self._connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, sent_at TEXT, updated_at TEXT, is_late INTEGER)")
+        self._connection.execute(
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, sent_at TEXT, updated_at TEXT, is_late INTEGER)"
+        )
         self.workflow = declare(folder / "orders")
         self.dags = folder / "dags"
         self.dags.mkdir()
@@ -60,7 +73,8 @@ class Orders:
         self._n_updates += 1
         updated = datetime.now(UTC) - timedelta(minutes=5) + timedelta(seconds=self._n_updates)
         self._connection.execute(
-            "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", (number, f"{day} 10:00:00", f"{updated:%Y-%m-%d %H:%M:%S}", is_late)
+            "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)",
+            (number, f"{day} 10:00:00", f"{updated:%Y-%m-%d %H:%M:%S}", is_late),
         )
 
     def run(self, key: str, **conf):
@@ -100,7 +114,9 @@ def test_a_published_partition_that_changes_is_named_to_be_run_again(orders):
     orders.put(1, KEYS[0], 0)
     orders.run(KEYS[0])
     orders.put(1, KEYS[0], 1)
-    report = collect_partition(orders.workflow, KEYS[1], connection_uri=f"sqlite:///{orders.path}", lake=open_lake(), token=1)
+    report = collect_partition(
+        orders.workflow, KEYS[1], connection_uri=f"sqlite:///{orders.path}", lake=open_lake(), token=1
+    )
     assert report.reopened == (KEYS[0],)
     orders.run(KEYS[0], collect=False)
     assert read_partition(open_lake(), "orders/validated", KEYS[0])["is_late"].to_pylist() == [0, 1]

@@ -1,4 +1,7 @@
-"""An Airflow connection becomes the URI that reads: real connections, from the environment as a team hands them over."""
+"""
+An Airflow connection becomes the URI that reads: real connections, from the environment as a team hands
+them over.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,11 @@ def test_a_sqlite_uri_of_the_environment_keeps_its_path(connect, uri):
         ({"conn_type": "postgres", "host": "::1", "login": "u"}, "postgresql://u@[::1]:5432/"),
         ({"conn_type": "postgres", "host": "db", "password": "secret"}, "postgresql://:secret@db:5432/"),
         (
-            {"conn_type": "postgres", "host": "db", "extra": {"sslmode": "require", "connect_timeout": 3, "cursor": "dictcursor"}},
+            {
+                "conn_type": "postgres",
+                "host": "db",
+                "extra": {"sslmode": "require", "connect_timeout": 3, "cursor": "dictcursor"},
+            },
             "postgresql://db:5432/?sslmode=require&connect_timeout=3",
         ),
     ],
@@ -99,9 +106,15 @@ def test_postgresql_uri(connect, connection, expected):
 
 
 def test_hostile_credentials_survive_the_uri(connect):
-    parts = urlsplit(connect({"conn_type": "postgres", "host": "db", "login": HOSTILE, "password": HOSTILE[::-1], "schema": HOSTILE}))
+    parts = urlsplit(
+        connect({"conn_type": "postgres", "host": "db", "login": HOSTILE, "password": HOSTILE[::-1], "schema": HOSTILE})
+    )
     assert (parts.hostname, parts.query, parts.fragment) == ("db", "", "")
-    assert [unquote(text) for text in (parts.username, parts.password, parts.path[1:])] == [HOSTILE, HOSTILE[::-1], HOSTILE]
+    assert [unquote(text) for text in (parts.username, parts.password, parts.path[1:])] == [
+        HOSTILE,
+        HOSTILE[::-1],
+        HOSTILE,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,5 +137,7 @@ def test_a_wrong_connection_is_refused_without_its_secret(connect, connection, m
 
 
 def test_a_missing_connection_is_named_with_its_variable():
-    with pytest.raises(SourceQueryError, match=r"'nowhere_db'.*Admin > Connections, or set AIRFLOW_CONN_NOWHERE_DB to a URI"):
+    with pytest.raises(
+        SourceQueryError, match=r"'nowhere_db'.*Admin > Connections, or set AIRFLOW_CONN_NOWHERE_DB to a URI"
+    ):
         connection_uri("nowhere_db")

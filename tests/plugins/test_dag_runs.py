@@ -49,7 +49,9 @@ def endpoint(updraft_home):
     url = read_settings().endpoint_url
     command = [sys.executable, "-m", "include.serving", "--workflow", "flight_delays", "--port", url.rpartition(":")[2]]
     with (updraft_home / "endpoint.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=PROJECT_ROOT, env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}, stdout=log, stderr=log
+        )
     deadline = time.monotonic() + 60
     while not _is_live(url):
         assert process.poll() is None, (updraft_home / "endpoint.log").read_text()
@@ -105,7 +107,9 @@ def test_hostile_conf_fails_the_first_task_with_its_cause(run_dag, updraft_home,
 @pytest.mark.claim("loop")
 @pytest.mark.usefixtures("history")
 def test_dry_run_registers_nothing(run_dag, lake, as_of):
-    run = run_dag("flight_delays.train", conf={"as_of": f"{as_of:%Y-%m-%d}", "dry_run": True, "search_budget_seconds": 2})
+    run = run_dag(
+        "flight_delays.train", conf={"as_of": f"{as_of:%Y-%m-%d}", "dry_run": True, "search_budget_seconds": 2}
+    )
     assert states(run)["tune"] == "success"
     assert states(run)["fit"] == states(run)["register"] == "skipped"
     assert latest_decision(lake, "flight_delays", "1") is None
@@ -127,7 +131,11 @@ def test_train_then_deploy_then_monitor(run_dag, lake, as_of, endpoint):
     assert requests.get(f"{endpoint}/version", timeout=5).json()["model_version"] == "1"
 
     watched = run_dag("flight_delays.monitor")
-    assert states(watched) == {"collect_predictions": "success", "judge_window": "success", "request_retraining": "skipped"}
+    assert states(watched) == {
+        "collect_predictions": "success",
+        "judge_window": "success",
+        "request_retraining": "skipped",
+    }
 
     rebuilt = run_dag("reproduce_model", conf={"workflow": "flight_delays", "version": "1"})
     assert states(rebuilt) == {"reproduce": "success"}

@@ -8,7 +8,14 @@ from datetime import date, timedelta
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import CronPartitionTimetable, MinimumCount, PartitionedAssetTimetable, RollupMapper, WaitForAll, WeekWindow
+from airflow.sdk import (
+    CronPartitionTimetable,
+    MinimumCount,
+    PartitionedAssetTimetable,
+    RollupMapper,
+    WaitForAll,
+    WeekWindow,
+)
 from airflow.sdk.definitions.partition_mappers.identity import IdentityMapper
 
 from include.settings import PROJECT_ROOT
@@ -49,7 +56,9 @@ def test_the_dags_of_all_workflows_run_one_at_a_time_and_say_how_to_triage(dag_b
     dag = dag_bag.dags[dag_id]
     assert sorted(task.task_id for task in dag.tasks) == LAKE_DAGS[dag_id]
     assert (dag.max_active_runs, dag.catchup) == (1, False)
-    assert all("*Triage:*" in text and ":param" not in text for text in (dag.doc_md, *(task.doc_md for task in dag.tasks)))
+    assert all(
+        "*Triage:*" in text and ":param" not in text for text in (dag.doc_md, *(task.doc_md for task in dag.tasks))
+    )
     assert all(task.execution_timeout is not None and task.retry_policy is not None for task in dag.tasks)
 
 
@@ -152,11 +161,14 @@ def test_parsing_imports_nothing_heavy():
     script = (
         "import sys; from include.workflows.flight_delays.workflow import workflow\n"
         "from updraft.dags import build_dags; build_dags(workflow)\n"
-        "heavy = ('pandas', 'numpy', 'sklearn', 'great_expectations', 'mlflow', 'pyarrow', 'deltalake', 'skops', 'matplotlib', 'scipy')\n"
+        "heavy = ('pandas', 'numpy', 'sklearn', 'great_expectations', 'mlflow', 'pyarrow', 'deltalake', 'skops', "
+        "'matplotlib', 'scipy')\n"
         "print([m for m in heavy if m in sys.modules])"
     )
     paths = f"{PROJECT_ROOT}:{PROJECT_ROOT / 'plugins'}"
-    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": paths, "HOME": "/tmp"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": paths, "HOME": "/tmp"}, capture_output=True, text=True
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
 
 

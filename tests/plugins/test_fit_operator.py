@@ -31,7 +31,11 @@ def test_params_are_the_winners_though_the_baseline_leads(tmp_path, monkeypatch)
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path / "home"))
     lake = open_lake()
     training = Training(
-        window="4 days", validation="1 day", test="2 days", minimum_rows=100, search=Search(metric="log_loss", families=("extra_trees",))
+        window="4 days",
+        validation="1 day",
+        test="2 days",
+        minimum_rows=100,
+        search=Search(metric="log_loss", families=("extra_trees",)),
     )
     workflow = declare_short(tmp_path / "parcels", training=training)
     for seed, day in enumerate(days(N_DAYS)):

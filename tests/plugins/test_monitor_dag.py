@@ -34,7 +34,10 @@ def events() -> list[tuple[str | None, dict]]:
 
     with create_session() as session:
         found = session.query(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        return [(event.partition_key, event.extra) for event in found.filter(AssetModel.name == "flight_delays/retrain_requested")]
+        return [
+            (event.partition_key, event.extra)
+            for event in found.filter(AssetModel.name == "flight_delays/retrain_requested")
+        ]
 
 
 def test_a_window_without_traffic_is_unknown_and_emits_nothing(run_dag, updraft_home):
@@ -68,6 +71,9 @@ def test_a_training_knows_the_last_request_among_its_events():
     validated = SimpleNamespace(extra={"rows": 7}, timestamp=9)
     first = SimpleNamespace(extra={"as_of": "a", "reason": "first"}, timestamp=1)
     last = SimpleNamespace(extra={"as_of": "b", "reason": "last"}, timestamp=2)
-    assert _request_of({"triggering_asset_events": {"validated": [validated], "requested": [first, last]}})["reason"] == "last"
+    assert (
+        _request_of({"triggering_asset_events": {"validated": [validated], "requested": [first, last]}})["reason"]
+        == "last"
+    )
     assert _request_of({"triggering_asset_events": {"validated": [validated]}}) == {}
     assert _request_of({}) == {}

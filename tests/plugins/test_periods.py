@@ -46,7 +46,8 @@ def test_retry_days_later_works_on_the_same_partition():
 
 
 @pytest.mark.parametrize(
-    "key", ["../x", "2026-3-10", "{{ ds }}", "2026-03-10; DROP TABLE flights", "\x00", "2026-03-10T00:00:00", "9999-12-31"]
+    "key",
+    ["../x", "2026-3-10", "{{ ds }}", "2026-03-10; DROP TABLE flights", "\x00", "2026-03-10T00:00:00", "9999-12-31"],
 )
 def test_hostile_keys_are_refused(key):
     with pytest.raises(PartitionError, match="is not a day"):
@@ -94,7 +95,8 @@ def test_as_of_in_the_future_is_refused(workflow):
 
 
 @pytest.mark.parametrize(
-    ("every", "expected"), [("hour", "2026-03-18T13"), ("day", "2026-03-17"), ("week", "2026-03-09"), ("month", "2026-02")]
+    ("every", "expected"),
+    [("hour", "2026-03-18T13"), ("day", "2026-03-17"), ("week", "2026-03-09"), ("month", "2026-02")],
 )
 def test_last_window_is_over(every, expected):
     assert last_window_before(every, RUN_AFTER).key == expected

@@ -49,7 +49,9 @@ class Parcels:
     def _ingest(self, day: int, key: str) -> None:
         lake, workflow = open_lake(), declare_workflow(self.folder / "parcels")
         rows = parcel_rows(day=START + timedelta(days=day), n_rows=4 if key == STOPPED else 20)
-        version = replace_partition(lake, "parcels/raw", key, with_positions(changed(rows, "depot", BAD[key])), token=new_token()).version
+        version = replace_partition(
+            lake, "parcels/raw", key, with_positions(changed(rows, "depot", BAD[key])), token=new_token()
+        ).version
         try:
             report = validate_partition(workflow, key, lake=lake, raw_version=version, run_id="ingest")
         except ContractViolationError:
@@ -224,4 +226,10 @@ def test_an_untouched_form_needs_the_workflow_alone(tmp_path):
     dag = build_replay_dag([declare_workflow(tmp_path)], doc="")
     params = dag.params.__copy__()
     params.update({"workflow": "parcels"})
-    assert params.validate() == {"workflow": "parcels", "partitions": [], "first_partition": None, "last_partition": None, "dry_run": False}
+    assert params.validate() == {
+        "workflow": "parcels",
+        "partitions": [],
+        "first_partition": None,
+        "last_partition": None,
+        "dry_run": False,
+    }

@@ -99,8 +99,11 @@ def n_versions(workflow: Workflow) -> int:
     return len(list_versions(open_registry(), workflow.name))
 
 
-def test_a_second_run_on_the_same_rows_takes_all_over_and_says_from_whom(workflow: Workflow, done_once: tuple[Path, Any]) -> None:
-    publish_days(workflow, open_lake(), [days(7)[-1]])  # another day: the table has another version, the rows are the same
+def test_a_second_run_on_the_same_rows_takes_all_over_and_says_from_whom(
+    workflow: Workflow, done_once: tuple[Path, Any]
+) -> None:
+    # another day: the table has another version, the rows are the same
+    publish_days(workflow, open_lake(), [days(7)[-1]])
     second = Run(workflow, "manual__2")
     again = second.go()
     assert second.reused() == dict.fromkeys(STEPS, "manual__1")
@@ -109,7 +112,9 @@ def test_a_second_run_on_the_same_rows_takes_all_over_and_says_from_whom(workflo
     assert n_versions(workflow) == 1
 
 
-def test_force_does_it_anew_and_marks_what_is_as_of_a_past_date(workflow: Workflow, done_once: tuple[Path, Any]) -> None:
+def test_force_does_it_anew_and_marks_what_is_as_of_a_past_date(
+    workflow: Workflow, done_once: tuple[Path, Any]
+) -> None:
     publish_days(workflow, open_lake(), [days(14)[-1]])
     forced = Run(workflow, "manual__2", params={"force": True})
     assert forced.go(("tune", "fit"))["fit"]["is_backfilled"] is True
@@ -133,7 +138,9 @@ def test_other_code_libraries_or_rows_are_another_training(
     assert training_id() != done_once[1]["pin_snapshot"]["training_id"]
 
 
-def test_what_is_cleared_in_its_own_run_is_done_again_and_makes_no_second_version(workflow: Workflow, done_once: tuple[Path, Any]) -> None:
+def test_what_is_cleared_in_its_own_run_is_done_again_and_makes_no_second_version(
+    workflow: Workflow, done_once: tuple[Path, Any]
+) -> None:
     cleared = Run(workflow, "manual__1")
     assert cleared.go(("tune", "fit"))["fit"] == done_once[1]["fit"]
     assert cleared.reused() == {"tune": None, "fit": None}

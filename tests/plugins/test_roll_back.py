@@ -38,7 +38,13 @@ def context(workflow: str, run_id: str, **params: Any) -> dict[str, Any]:
     form = {"workflow": workflow, "to_version": None, "to_time": None, "reason": "scores look wrong", **params}
     run = SimpleNamespace(triggering_user_name="jane", conf={}, run_after=None)
     events = defaultdict(lambda: SimpleNamespace(extra={}))
-    return {"params": form, "dag_run": run, "run_id": run_id, "outlet_events": events, "dag": SimpleNamespace(params=form)}
+    return {
+        "params": form,
+        "dag_run": run,
+        "run_id": run_id,
+        "outlet_events": events,
+        "dag": SimpleNamespace(params=form),
+    }
 
 
 @pytest.fixture
@@ -95,7 +101,9 @@ def test_cleared_it_completes_and_never_goes_back_twice(house, champions, endpoi
     assert (champion(house), endpoint.served) == (champions[0], champions[0])
     house.decide(champions[1], champions[0])
     promote(house.workflow, champions[1], lake=house.lake, registry=house.registry, target="local", decided_by="test")
-    with pytest.raises(StalePromotionError, match=f"rolled 'parcels' back already, and version {champions[1]} became champion since"):
+    with pytest.raises(
+        StalePromotionError, match=f"rolled 'parcels' back already, and version {champions[1]} became champion since"
+    ):
         run("r1")
     assert champion(house) == champions[1]
 

@@ -20,7 +20,18 @@ from include.sources.survey.pseudonyms import pseudonym_of
 from include.workflow import Features, Search, SurveySource, Training, Workflow
 from tests.plugins.conftest import parse_dag, run_parsed
 from tests.sources.survey import people
-from tests.sources.survey.people import DAY, IDENTIFYING, KEY, SECRET, answer, canaries, csv_of, files_of_answers, leaks, policy
+from tests.sources.survey.people import (
+    DAY,
+    IDENTIFYING,
+    KEY,
+    SECRET,
+    answer,
+    canaries,
+    csv_of,
+    files_of_answers,
+    leaks,
+    policy,
+)
 
 pytestmark = [
     pytest.mark.claim("surveys"),
@@ -53,7 +64,9 @@ AGED = f"{int((people.datetime.now(people.UTC) - DAYS[1]).total_seconds() // 60)
 
 def declare(home: Path, *, retention: str) -> Workflow:
     """Fifty people and others in CSV files, with records that are none."""
-    source = SurveySource(source=files_of_answers(home / "vault", key=("email", "answer_id")), privacy=policy(retention=retention))
+    source = SurveySource(
+        source=files_of_answers(home / "vault", key=("email", "answer_id")), privacy=policy(retention=retention)
+    )
     workflow = people.declare(home / "panel", source=source)
     search = Search(metric="average_precision", budget_seconds=5, workers=1, families=("linear",))
     training = Training(every="day", window="2 days", test="1 day", validation="1 day", minimum_rows=20, search=search)
@@ -61,7 +74,10 @@ def declare(home: Path, *, retention: str) -> Workflow:
 
 
 def answers_of(day: people.datetime) -> list[dict[str, object]]:
-    """The fifty, some of whom break a rule, give no consent or answer what nobody can be asked; and a hundred others."""
+    """
+    The fifty, some of whom break a rule, give no consent or answer what nobody can be asked; and a
+    hundred others.
+    """
     rows = [dict(person) for person in PEOPLE] + [answer(2000 + i) for i in range(100)]
     for row in rows[:10]:
         row["satisfaction"] = 9
@@ -69,7 +85,10 @@ def answers_of(day: people.datetime) -> list[dict[str, object]]:
         row["consent"] = "no"
     for i, row in enumerate(rows):
         row["answer_id"] += 10_000 * day.day
-        row["answered_at"], row["received_at"] = f"{day:%Y-%m-%d} 10:{i % 60:02d}:00", f"{day:%Y-%m-%d} 11:{i % 60:02d}:00"
+        row["answered_at"], row["received_at"] = (
+            f"{day:%Y-%m-%d} 10:{i % 60:02d}:00",
+            f"{day:%Y-%m-%d} 11:{i % 60:02d}:00",
+        )
     return rows
 
 
@@ -113,7 +132,10 @@ def dump_of(path: Path) -> str:
 
 @pytest.mark.usefixtures("ingested")
 def test_fifty_people_are_found_nowhere_outside_the_vault(home, lake, capfd, caplog):
-    """Through the Dag, which fails first, for a file that was cut: in no table, page, log, XCom or row of Airflow's database."""
+    """
+    Through the Dag, which fails first, for a file that was cut: in no table, page, log, XCom or row of Airflow's
+    database.
+    """
     airflow_home, file = Path(os.environ["AIRFLOW_HOME"]), home / "vault" / f"{KEY}.csv"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 3])
@@ -147,9 +169,13 @@ def version(home: Path, lake: Lake, ingested: None) -> str:
     workflow = declare(home, retention="365 days")
     snapshot = pin_snapshot(workflow, DAYS[2] + timedelta(days=1), lake=lake)
     training_id = training_id_of(workflow, snapshot, budget_seconds=5)
-    run_trials(workflow, snapshot, lake=lake, training_id=training_id, worker=0, n_workers=1, budget_seconds=5, max_trials=1)
+    run_trials(
+        workflow, snapshot, lake=lake, training_id=training_id, worker=0, n_workers=1, budget_seconds=5, max_trials=1
+    )
     fit_model(workflow, snapshot, lake=lake, training_id=training_id, folder=home / "package")
-    registered = register_version(open_registry(), workflow, home / "package", training_id=training_id, metrics={}, params={})
+    registered = register_version(
+        open_registry(), workflow, home / "package", training_id=training_id, metrics={}, params={}
+    )
     return registered.version
 
 
@@ -158,7 +184,9 @@ def test_one_respondent_is_erased_with_proof(home, lake, version):
     published = [row for day in DAYS for row in read_partition(lake, "panel/validated", f"{day:%Y-%m-%d}").to_pylist()]
     row_ids = {row["row_id"] for row in published if row["respondent"] == pseudonym}
     secrets = [pseudonym, *row_ids]
-    assert {hit.rpartition(": ")[2] for hit in leaks([Path(lake.uri)], secrets)} == set(secrets), "control: before, they are there"
+    assert {hit.rpartition(": ")[2] for hit in leaks([Path(lake.uri)], secrets)} == set(secrets), (
+        "control: before, they are there"
+    )
     done = run(home, "erase_respondent", workflow="panel", pseudonym=pseudonym)
     assert done == {"request": "success", "find_models": "success", "erase": "success"}
     assert leaks([Path(lake.uri)], secrets) == []

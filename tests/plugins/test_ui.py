@@ -1,4 +1,7 @@
-"""Updraft's pages in Airflow's real API server app: who is let in, what is shown, and that hostile text and paths do nothing."""
+"""
+Updraft's pages in Airflow's real API server app: who is let in, what is shown, and that hostile text and paths do
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ SUITE = {
             "kwargs": {"column": "depot", "value_set": ["north", "south", "east"]},
             "meta": {"reason": HOSTILE},
         },
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "distance_km", "min_value": 0, "max_value": 5000}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "distance_km", "min_value": 0, "max_value": 5000},
+        },
     ],
 }
 PAGES = ["/quarantine", "/quarantine?workflow=parcels", f"/quarantine?workflow=parcels&partition={KEY}", "/data_docs/"]
@@ -42,7 +48,10 @@ REPORT = "2026-01-01.0123456789abcdef.html"
 
 @pytest.fixture(scope="module")
 def workflow(tmp_path_factory):
-    """A declared workflow, one of whose partitions has hostile text and a name in quarantine, and one that was stopped."""
+    """
+    A declared workflow, one of whose partitions has hostile text and a name in quarantine, and one that
+    was stopped.
+    """
     folder = tmp_path_factory.mktemp("ui")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPDRAFT_HOME", str(folder / "home"))
@@ -100,7 +109,9 @@ def test_nobody_gets_anything_without_a_valid_login(server, ask, user, expected)
 @pytest.mark.parametrize("user", ["viewer", "admin"])
 def test_nothing_can_be_changed_even_by_who_is_logged_in(ask, user):
     for path in [*PAGES, "/", "/promote"]:
-        assert {ask(path, user, method).status_code for method in METHODS if method not in ("GET", "HEAD")} == {405}, path
+        assert {ask(path, user, method).status_code for method in METHODS if method not in ("GET", "HEAD")} == {405}, (
+            path
+        )
 
 
 @pytest.mark.parametrize("user", ["viewer", "admin"])
@@ -127,7 +138,8 @@ def test_the_lists_leave_out_what_a_user_may_not_read(ask, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/quarantine?workflow=letters", "/quarantine?workflow=parcels&partition=2026-02-01", "/docs", "/openapi.json"]
+    "path",
+    ["/quarantine?workflow=letters", "/quarantine?workflow=parcels&partition=2026-02-01", "/docs", "/openapi.json"],
 )
 def test_what_is_not_there_is_not_found(ask, path):
     assert ask(path).status_code == 404
@@ -255,8 +267,11 @@ def test_schedulers_and_workers_do_not_build_the_app():
     from include.settings import PROJECT_ROOT
 
     script = (
-        "import sys, updraft_plugin; print([m for m in ('updraft.ui.app', 'pyarrow', 'deltalake', 'jinja2.ext') if m in sys.modules][:1])"
+        "import sys, updraft_plugin; print([m for m in ('updraft.ui.app', 'pyarrow', 'deltalake', 'jinja2.ext') "
+        "if m in sys.modules][:1])"
     )
     paths = f"{PROJECT_ROOT}:{PROJECT_ROOT / 'plugins'}"
-    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": paths, "HOME": "/tmp"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": paths, "HOME": "/tmp"}, capture_output=True, text=True
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr

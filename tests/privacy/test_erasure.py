@@ -55,7 +55,12 @@ def rows_of(lake, name: str) -> list[dict[str, object]]:
 def row_ids(lake) -> list[str]:
     """Which rows tell of the canary, in whatever table; the ids are hashes of the pseudonym."""
     return sorted(
-        {row["row_id"] for name in ("validated", "quarantine") for row in rows_of(lake, name) if row["respondent"] == pseudonym()}
+        {
+            row["row_id"]
+            for name in ("validated", "quarantine")
+            for row in rows_of(lake, name)
+            if row["respondent"] == pseudonym()
+        }
     )
 
 
@@ -64,11 +69,15 @@ def test_no_byte_is_left_and_the_proof_counts(panel, lake):
     secrets = [pseudonym(), *row_ids(lake)]
     found = leaks([Path(lake.uri)], secrets)
     assert {hit.rpartition(": ")[2] for hit in found} == set(secrets), "control: before, they are there"
-    assert sum("part-" in hit and "(values)" in hit and secrets[0] in hit for hit in found) == 5, "two versions of raw and validated"
+    assert sum("part-" in hit and "(values)" in hit and secrets[0] in hit for hit in found) == 5, (
+        "two versions of raw and validated"
+    )
 
     request_erasure(panel, pseudonym(), lake=lake, now=NOW)
     done_at = NOW + timedelta(seconds=1)
-    proof = erase(panel, pseudonym(), lake=lake, now=done_at, by=author(), models=TrainedModels(trained=("2",), unknown=("1",)))
+    proof = erase(
+        panel, pseudonym(), lake=lake, now=done_at, by=author(), models=TrainedModels(trained=("2",), unknown=("1",))
+    )
     assert leaks([Path(lake.uri)], secrets) == []
     assert proof.rows_before == {"panel/quarantine": 1, "panel/raw": 3, "panel/validated": 1}
     assert proof.rows_after == {"panel/quarantine": 0, "panel/raw": 0, "panel/validated": 0}
@@ -157,9 +166,13 @@ def test_a_file_of_a_writer_at_work_is_not_taken_from_it(panel, tmp_path, lake):
     pq.write_table(read_partition(lake, "panel/raw", KEY), tmp_path / "rows.parquet")
     upload_file(lake, tmp_path / "rows.parquet", f"panel/raw/{KEY}/part-late.parquet")
     request_erasure(panel, pseudonym(), lake=lake, now=NOW)
-    with pytest.raises(ConcurrentWriteError, match=r"1 files of 'panel/raw' were written within the last .* wait until panel\.ingest"):
+    with pytest.raises(
+        ConcurrentWriteError, match=r"1 files of 'panel/raw' were written within the last .* wait until panel\.ingest"
+    ):
         erase(panel, pseudonym(), lake=lake, now=NOW, by=author(), models=NO_MODELS)
-    assert {hit.partition(" ")[0].rpartition("/")[2] for hit in leaks([Path(lake.uri)], [pseudonym()])} >= {"part-late.parquet"}
+    assert {hit.partition(" ")[0].rpartition("/")[2] for hit in leaks([Path(lake.uri)], [pseudonym()])} >= {
+        "part-late.parquet"
+    }
     later = NOW + timedelta(hours=25)
     assert erase(panel, pseudonym(), lake=lake, now=later, by=author(), models=NO_MODELS).rows_before == {}
     assert leaks([Path(lake.uri)], [pseudonym()]) == []
@@ -190,7 +203,11 @@ def test_the_nightly_round_erases_whoever_came_back(panel, ingested, lake):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(EMAIL, "that is no pseudonym, which has 64 hex digits"), ("A" * 64, "that is no pseudonym"), ("", "that is no pseudonym")],
+    [
+        (EMAIL, "that is no pseudonym, which has 64 hex digits"),
+        ("A" * 64, "that is no pseudonym"),
+        ("", "that is no pseudonym"),
+    ],
 )
 def test_an_identifier_is_refused_and_not_repeated(panel, lake, text, message):
     with pytest.raises(PrivacyError, match=message) as caught:
@@ -207,7 +224,10 @@ def test_the_command_reads_the_identifier_from_its_input(panel, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("workflow", "text", "message"),
-    [("panel", "ab\n", "fewer than 3 characters: it tells nobody"), ("other", f"{EMAIL}\n", "there is no workflow 'other'.*it has panel")],
+    [
+        ("panel", "ab\n", "fewer than 3 characters: it tells nobody"),
+        ("other", f"{EMAIL}\n", "there is no workflow 'other'.*it has panel"),
+    ],
 )
 def test_the_command_says_what_is_wrong(panel, monkeypatch, capsys, workflow, text, message):
     monkeypatch.setattr("include.workflows.declared_workflows", lambda: [panel])

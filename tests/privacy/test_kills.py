@@ -28,7 +28,9 @@ def content(lake: Lake) -> dict[str, Counter[str]]:
     found = {}
     for name in TABLES:
         rows = read_partition(lake, f"panel/{name}", KEY).to_pylist()
-        found[name] = Counter(repr(sorted((key, value) for key, value in row.items() if key != "run_id")) for row in rows)
+        found[name] = Counter(
+            repr(sorted((key, value) for key, value in row.items() if key != "run_id")) for row in rows
+        )
     return found
 
 
@@ -41,8 +43,13 @@ def check(lake: Lake, expected: dict[str, Counter[str]]) -> None:
     assert {entry["action"] for entry in read_erasures(lake, workflow="panel").to_pylist()} == {"requested", "erased"}
 
 
-def test_an_erasure_killed_at_every_point_leaves_nothing_of_the_respondent_and_all_of_the_others(template: Path, tmp_path: Path) -> None:
-    """Two tries in a row are killed, the second a point further on, then one is let through; until there is no further point."""
+def test_an_erasure_killed_at_every_point_leaves_nothing_of_the_respondent_and_all_of_the_others(
+    template: Path, tmp_path: Path
+) -> None:
+    """
+    Two tries in a row are killed, the second a point further on, then one is let through; until there is no further
+    point.
+    """
     arguments = {"folder": str(tmp_path), "pseudonym": pseudonym()}
 
     def copied(name: str) -> Lake:

@@ -23,11 +23,23 @@ from include.serving.prediction_log import PREDICTIONS_SCHEMA
 from include.workflow import SurveySource
 from tests.factories import declare_workflow
 from tests.privacy.test_erasure import author
-from tests.sources.survey.people import DAY, KEY, SECRET, answer, declare, files_of_answers, inner, leaks, policy, write_answers
+from tests.sources.survey.people import (
+    DAY,
+    KEY,
+    SECRET,
+    answer,
+    declare,
+    files_of_answers,
+    inner,
+    leaks,
+    policy,
+    write_answers,
+)
 
 OLD_DAY = DAY - timedelta(days=300)
 OLD_KEY = f"{OLD_DAY:%Y-%m-%d}"
-MARKS = ["4444000111", "4444000222"]  # answers that occur nowhere else: one of a published row, one of a quarantined row
+# answers that occur nowhere else: one of a published row, one of a quarantined row
+MARKS = ["4444000111", "4444000222"]
 
 
 def answers_of(day, *, first: int = 0) -> list[dict[str, object]]:
@@ -116,7 +128,14 @@ def test_the_vaults_files_go_where_the_survey_says_so(tmp_path, lake):
     """A file that names no partition stays, and so does one of a younger partition."""
     vault = tmp_path / "vault"
     vault.mkdir()
-    for name in (f"{OLD_KEY}.csv", f"{OLD_KEY}-more.csv", f"{KEY}.csv", "notes.csv", f"{OLD_KEY}.txt", "2026-99-99.csv"):
+    for name in (
+        f"{OLD_KEY}.csv",
+        f"{OLD_KEY}-more.csv",
+        f"{KEY}.csv",
+        "notes.csv",
+        f"{OLD_KEY}.txt",
+        "2026-99-99.csv",
+    ):
         (vault / name).write_text("x")
     source = SurveySource(source=files_of_answers(vault), privacy=policy(remove_files=True))
     panel, now = declare(tmp_path / "panel", source=source), OLD_DAY + timedelta(days=366, seconds=1)
@@ -124,7 +143,9 @@ def test_the_vaults_files_go_where_the_survey_says_so(tmp_path, lake):
     assert enforce_retention(panel, lake=lake, now=now, by=author(), dry_run=True).source_files_removed == 2
     assert len(list(vault.iterdir())) == 6
     assert enforce_retention(panel, lake=lake, now=now, by=author()).source_files_removed == 2
-    assert sorted(path.name for path in vault.iterdir()) == sorted([f"{KEY}.csv", "notes.csv", f"{OLD_KEY}.txt", "2026-99-99.csv"])
+    assert sorted(path.name for path in vault.iterdir()) == sorted(
+        [f"{KEY}.csv", "notes.csv", f"{OLD_KEY}.txt", "2026-99-99.csv"]
+    )
 
 
 def test_a_vault_that_tells_no_age_can_not_be_emptied(tmp_path):

@@ -43,7 +43,12 @@ def declare(folder: Path, expectations: list[dict[str, Any]] | None = None, **ch
 
 
 def validate(
-    lake: Lake, folder: Path, landed: PartitionCommit, *, expectations: list[dict[str, Any]] | None = None, **changes: Any
+    lake: Lake,
+    folder: Path,
+    landed: PartitionCommit,
+    *,
+    expectations: list[dict[str, Any]] | None = None,
+    **changes: Any,
 ) -> ValidationReport:
     """Judge what was landed."""
     workflow = declare(folder, expectations, **changes)
@@ -51,11 +56,19 @@ def validate(
 
 
 def publish(
-    lake: Lake, folder: Path, rows: pa.Table, *, key: str = KEY, expectations: list[dict[str, Any]] | None = None, **changes: Any
+    lake: Lake,
+    folder: Path,
+    rows: pa.Table,
+    *,
+    key: str = KEY,
+    expectations: list[dict[str, Any]] | None = None,
+    **changes: Any,
 ) -> RunRecord:
     """Land, judge and publish rows."""
     report = validate(lake, folder, land(lake, rows, key=key), expectations=expectations, **changes)
-    return publish_partition(declare(folder, expectations, **changes), report, lake=lake, token=new_token(), run_id="test", try_id="t")
+    return publish_partition(
+        declare(folder, expectations, **changes), report, lake=lake, token=new_token(), run_id="test", try_id="t"
+    )
 
 
 def publish_days(lake: Lake, folder: Path, n_days: int, **changes: Any) -> None:

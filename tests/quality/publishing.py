@@ -26,7 +26,9 @@ KEY = "2026-01-05"
 
 def publish(folder: Path, lake: Lake, report: ValidationReport, run_id: str, *, crash_at: str = "") -> RunRecord:
     os.environ["UPDRAFT_CRASH_AT"] = crash_at
-    return publish_partition(declare_workflow(folder), report, lake=lake, token=new_token(), run_id=run_id, try_id="try")
+    return publish_partition(
+        declare_workflow(folder), report, lake=lake, token=new_token(), run_id=run_id, try_id="try"
+    )
 
 
 def publish_naively(folder: Path, lake: Lake, report: ValidationReport, run_id: str, *, crash_at: str = "") -> None:
@@ -36,7 +38,13 @@ def publish_naively(folder: Path, lake: Lake, report: ValidationReport, run_id: 
     raw = read_partition(lake, "parcels/raw", KEY, version=report.raw_version)
     counts = {"rows_in": raw.num_rows, "rows_published": raw.num_rows, "rows_quarantined": 0, "rows_duplicate": 0}
     versions = {"table_version": 99, "quarantine_version": 99, "raw_version": report.raw_version}
-    named = {"workflow": "parcels", "partition_key": KEY, "run_id": run_id, "try_id": "try", "digest": digest_table(raw)}
+    named = {
+        "workflow": "parcels",
+        "partition_key": KEY,
+        "run_id": run_id,
+        "try_id": "try",
+        "digest": digest_table(raw),
+    }
     append_run(lake, RunRecord(**named, **counts, **versions, recorded_at=datetime.now(UTC)))
     crash_point("publish.before_validated")
     replace_partition(lake, "parcels/validated", KEY, raw, token=new_token())

@@ -85,9 +85,13 @@ def test_a_page_needs_no_other_host_and_no_script(lake, tmp_path, home):
 
 
 def test_a_value_is_in_no_message_or_log_of_a_stopped_partition(lake, tmp_path, home, caplog):
-    suite = {"expectations": [{"type": "expect_column_values_to_be_between", "kwargs": {"column": "depot", "min_value": 3}}]}
+    suite = {
+        "expectations": [{"type": "expect_column_values_to_be_between", "kwargs": {"column": "depot", "min_value": 3}}]
+    }
     with caplog.at_level(logging.DEBUG), pytest.raises(ContractViolationError) as caught:
-        validate(lake, tmp_path / "w", changed(parcel_rows(n_rows=9), "depot", dict.fromkeys(range(9), SECRET)), suite=suite)
+        validate(
+            lake, tmp_path / "w", changed(parcel_rows(n_rows=9), "depot", dict.fromkeys(range(9), SECRET)), suite=suite
+        )
     assert SECRET not in str(caught.value) + caplog.text
     page = Path(str(caught.value).rsplit("see ", 1)[1])
     assert page.is_relative_to(home / "data_docs")
@@ -105,7 +109,9 @@ def test_the_index_links_every_page_newest_partition_first(lake, tmp_path, home)
         assert f"{KEY}/{Path(report.docs_uri).name}" in index
 
 
-@pytest.mark.parametrize("run_id", ["../../../etc/passwd", "manual__2026-01-05T00:00:00+00:00", "a/b", "..", "", "x" * 500, "<script>"])
+@pytest.mark.parametrize(
+    "run_id", ["../../../etc/passwd", "manual__2026-01-05T00:00:00+00:00", "a/b", "..", "", "x" * 500, "<script>"]
+)
 def test_no_run_id_leaves_the_folder(lake, tmp_path, home, run_id):
     page = Path(validate(lake, tmp_path / "w", parcel_rows(), run_id=run_id).docs_uri)
     assert page.resolve().parent == home / "data_docs" / "parcels" / KEY

@@ -1,4 +1,7 @@
-"""Schema drift: of twelve mutated copies of a day, what is new is taken, what is gone or retyped stops, and order means nothing."""
+"""
+Schema drift: of twelve mutated copies of a day, what is new is taken, what is gone or retyped stops, and order means
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +46,31 @@ def mutations() -> list[Mutation]:
     retyped = "column '{0}' is {1}, but the table holds it as {2}"
     return [
         Mutation("added", fragile, note="column 'fragile' (bool) is new since 2026-01-05"),
-        Mutation("added first", fragile.select(["fragile", *names]), note="column 'fragile' (bool) is new since 2026-01-05"),
-        Mutation("added, all null", rows.append_column("note", pa.nulls(40, pa.string())), note="column 'note' (string) is new"),
+        Mutation(
+            "added first", fragile.select(["fragile", *names]), note="column 'fragile' (bool) is new since 2026-01-05"
+        ),
+        Mutation(
+            "added, all null",
+            rows.append_column("note", pa.nulls(40, pa.string())),
+            note="column 'note' (string) is new",
+        ),
         Mutation("dropped", rows.drop_columns(["weight_kg"]), stop=gone.format("weight_kg", "double")),
         Mutation("two dropped", rows.drop_columns(["weight_kg", "depot"]), stop=gone.format("depot", "string")),
-        Mutation("renamed", rows.rename_columns({"weight_kg": "weight"}), stop="was it renamed to 'weight'? Bring it back"),
-        Mutation("number to text", recast("distance_km", pa.string()), stop=retyped.format("distance_km", "string", "double")),
-        Mutation("float to integer", recast("distance_km", pa.int64()), stop=retyped.format("distance_km", "int64", "double")),
+        Mutation(
+            "renamed", rows.rename_columns({"weight_kg": "weight"}), stop="was it renamed to 'weight'? Bring it back"
+        ),
+        Mutation(
+            "number to text", recast("distance_km", pa.string()), stop=retyped.format("distance_km", "string", "double")
+        ),
+        Mutation(
+            "float to integer", recast("distance_km", pa.int64()), stop=retyped.format("distance_km", "int64", "double")
+        ),
         Mutation("flag to integer", recast("is_late", pa.int64()), stop=retyped.format("is_late", "int64", "bool")),
-        Mutation("time to date", recast("recorded_at", pa.date32()), stop="column 'recorded_at' is date32[day], but the table holds it as"),
+        Mutation(
+            "time to date",
+            recast("recorded_at", pa.date32()),
+            stop="column 'recorded_at' is date32[day], but the table holds it as",
+        ),
         Mutation("reversed", rows.select(names[::-1])),
         Mutation("rotated", rows.select([*names[3:], *names[:3]])),
     ]
@@ -86,7 +105,9 @@ def test_the_order_of_columns_changes_no_digest(lake, tmp_path, order):
 def test_freeze_refuses_what_is_new_and_evolve_takes_it(lake, tmp_path):
     publish_days(lake, tmp_path, 1)
     landed = land(lake, day_rows(1).append_column("fragile", pa.array([True] * 40)), key=DAY)
-    with pytest.raises(ContractViolationError, match=r"column 'fragile' \(bool\) is new since 2026-01-05: .*'freeze' refuses it"):
+    with pytest.raises(
+        ContractViolationError, match=r"column 'fragile' \(bool\) is new since 2026-01-05: .*'freeze' refuses it"
+    ):
         validate(lake, tmp_path, landed, quality=Quality(schema_drift="freeze"))
     assert validate(lake, tmp_path, landed).rows_published == 40
 

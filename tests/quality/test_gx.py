@@ -16,7 +16,10 @@ from tests.factories import parcel_rows
 
 RULES = [
     ("expect_column_values_to_not_be_null", {"column": "depot", "mostly": 0.9}),
-    ("expect_column_values_to_be_between", {"column": "distance_km", "min_value": 10, "max_value": 100, "strict_max": True}),
+    (
+        "expect_column_values_to_be_between",
+        {"column": "distance_km", "min_value": 10, "max_value": 100, "strict_max": True},
+    ),
     ("expect_column_values_to_be_in_set", {"column": "depot", "value_set": ["north"]}),
     ("expect_column_values_to_match_regex", {"column": "depot", "regex": "^[a-z]+$"}),
     ("expect_column_value_lengths_to_be_between", {"column": "depot", "min_value": 5}),
@@ -38,8 +41,13 @@ RULES = [
 
 def answers_of(rules: list[tuple[str, dict]]) -> list[str]:
     """Great Expectations' answers as text, sorted: it answers in no certain order."""
-    configurations = [ExpectationConfiguration(type=type_, kwargs=kwargs, id=str(n)) for n, (type_, kwargs) in enumerate(rules)]
-    runtime = {"result_format": {"result_format": "COMPLETE", "unexpected_index_column_names": []}, "catch_exceptions": True}
+    configurations = [
+        ExpectationConfiguration(type=type_, kwargs=kwargs, id=str(n)) for n, (type_, kwargs) in enumerate(rules)
+    ]
+    runtime = {
+        "result_format": {"result_format": "COMPLETE", "unexpected_index_column_names": []},
+        "catch_exceptions": True,
+    }
     answers = validate(parcel_rows(n_rows=40).to_pandas(), configurations, runtime)
     assert len(answers) == len(rules)
     texts = [json.dumps(answer.to_json_dict(), sort_keys=True, default=str) for answer in answers]
@@ -57,7 +65,9 @@ def originals() -> dict[str, Any]:
     }
 
 
-def test_what_is_looked_up_once_gives_the_same_answers(monkeypatch: pytest.MonkeyPatch, originals: dict[str, Any]) -> None:
+def test_what_is_looked_up_once_gives_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch, originals: dict[str, Any]
+) -> None:
     once = answers_of(RULES)
     assert all(getattr(gx, name) is original for name, original in originals.items())
     assert originals["_MADE_ANEW"] is gx.Expectation.configuration
@@ -70,7 +80,14 @@ def test_what_is_looked_up_once_gives_the_same_answers(monkeypatch: pytest.Monke
 
 
 def test_arguments_that_differ_in_their_kind_alone_are_told_apart() -> None:
-    kinds = [{"a": 1, "b": 0}, {"a": 1.0, "b": 0}, {"a": True, "b": 0}, {"a": "1", "b": 0}, {"a": [1], "b": 0}, {"a": None, "b": 0}]
+    kinds = [
+        {"a": 1, "b": 0},
+        {"a": 1.0, "b": 0},
+        {"a": True, "b": 0},
+        {"a": "1", "b": 0},
+        {"a": [1], "b": 0},
+        {"a": None, "b": 0},
+    ]
     anew = [gx.IDDict(kind).to_id() for kind in kinds]
     with gx._looked_up_once():
         assert [gx.IDDict(kind).to_id() for kind in kinds * 2] == anew * 2
@@ -90,7 +107,9 @@ def test_each_is_looked_up_a_few_times_a_rule(monkeypatch: pytest.MonkeyPatch, o
 
         return count
 
-    patched = {"_MADE_ANEW": property(counted("_MADE_ANEW"))} | {name: counted(name) for name in ("_BUILT_ANEW", "_NAMED_ANEW")}
+    patched = {"_MADE_ANEW": property(counted("_MADE_ANEW"))} | {
+        name: counted(name) for name in ("_BUILT_ANEW", "_NAMED_ANEW")
+    }
     for name, function in patched.items():
         monkeypatch.setattr(gx, name, function)
     answers_of(RULES)

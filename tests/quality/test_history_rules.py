@@ -1,4 +1,7 @@
-"""Rules that look beyond one partition: volume, distribution, freshness. Too little history is said, and never passed over."""
+"""
+Rules that look beyond one partition: volume, distribution, freshness. Too little history is said, and never passed
+over.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def test_a_tenth_of_the_median_is_refused(lake, tmp_path):
     publish_days(lake, tmp_path, 3)
     few = day_rows(3, n_rows=4)
     assert plain_success(NOT_NULL, few.to_pandas())
-    with pytest.raises(ContractViolationError, match=r"4 rows are 0\.10 of the median 40 of 3 published partitions before it"):
+    with pytest.raises(
+        ContractViolationError, match=r"4 rows are 0\.10 of the median 40 of 3 published partitions before it"
+    ):
         judge(lake, tmp_path, few, volume(), day=3)
     with pytest.raises(ContractViolationError, match=r"100 rows are 2\.50 of the median"):
         judge(lake, tmp_path, day_rows(3, n_rows=100), volume(), day=3)
@@ -106,7 +111,9 @@ def months(tmp_path_factory):
 
 SHIFTED = {
     "distance_km": lambda rows: replace_column(rows, "distance_km", (rows["distance_km"].to_numpy() * 3).tolist()),
-    "weight_kg": lambda rows: replace_column(rows, "weight_kg", [None, *rows["weight_kg"].to_pylist()[1:150], *[None] * 150]),
+    "weight_kg": lambda rows: replace_column(
+        rows, "weight_kg", [None, *rows["weight_kg"].to_pylist()[1:150], *[None] * 150]
+    ),
     "depot": lambda rows: replace_column(rows, "depot", ["east"] * 200 + ["north"] * 100),
     "is_late": lambda rows: replace_column(rows, "is_late", [True] * 250 + [False] * 50),
 }
@@ -116,7 +123,9 @@ SHIFTED = {
 def test_a_shifted_column_is_refused_and_its_like_is_not(months, tmp_path, column):
     usual = day_rows(5, n_rows=300)
     assert judge(months, tmp_path, usual, distribution(column), day=5).failed == ()
-    with pytest.raises(ContractViolationError, match=rf"{column}: expect_column_distribution_to_match_history: does not hold \(PSI"):
+    with pytest.raises(
+        ContractViolationError, match=rf"{column}: expect_column_distribution_to_match_history: does not hold \(PSI"
+    ):
         judge(months, tmp_path, SHIFTED[column](usual), distribution(column), day=5)
 
 
@@ -128,7 +137,10 @@ def test_a_shift_may_only_warn_and_is_seen(months, tmp_path):
 
 
 def test_a_refused_row_does_not_count_as_a_shift(months, tmp_path):
-    """60 rows of an unknown depot are quarantined: what is left is as ever. As the control, they are a shift where they only warn."""
+    """
+    60 rows of an unknown depot are quarantined: what is left is as ever. As the control, they are a shift where they
+    only warn.
+    """
     rows = day_rows(5, n_rows=300)
     rows = replace_column(rows, "depot", ["moon"] * 60 + rows["depot"].to_pylist()[60:])
     known = rule("expect_column_values_to_be_in_set", column="depot", value_set=["north", "south", "east"])
@@ -141,15 +153,22 @@ def test_a_refused_row_does_not_count_as_a_shift(months, tmp_path):
 
 def test_a_small_partition_and_a_new_column_are_not_judged(months, tmp_path):
     few = judge(months, tmp_path, day_rows(5, n_rows=60), distribution("depot"), day=5)
-    assert few.notes == ("depot: expect_column_distribution_to_match_history: not judged: 60 rows beside 1500 of 5 partitions are too few",)
+    assert few.notes == (
+        "depot: expect_column_distribution_to_match_history: not judged: 60 rows beside 1500 of 5 partitions are too "
+        "few",
+    )
     rows = day_rows(6, n_rows=300).append_column("fragile", pa.array([True] * 300))
     new = judge(months, tmp_path, rows, distribution("fragile"), day=6)
     assert "not judged: 300 rows beside 0 of 0 partitions are too few" in new.notes[-1]
 
 
 def test_times_have_no_distribution_to_compare(months, tmp_path):
-    with pytest.raises(ContractViolationError, match=r"could not be judged: column 'sent_at' holds timestamp\[us, tz=UTC\]"):
-        judge(months, tmp_path, day_rows(5, n_rows=300), distribution("sent_at") | {"meta": {"severity": "warn"}}, day=5)
+    with pytest.raises(
+        ContractViolationError, match=r"could not be judged: column 'sent_at' holds timestamp\[us, tz=UTC\]"
+    ):
+        judge(
+            months, tmp_path, day_rows(5, n_rows=300), distribution("sent_at") | {"meta": {"severity": "warn"}}, day=5
+        )
 
 
 def test_chance_alone_stops_no_day(months, tmp_path):
@@ -188,10 +207,16 @@ def test_rows_that_were_known_late_are_stale(lake, tmp_path):
 @pytest.mark.parametrize(
     ("expectation", "message"),
     [
-        (volume(min_ratio=None, max_ratio=None), "states no bound, so everything passes: give 'min_ratio', 'max_ratio' or both"),
+        (
+            volume(min_ratio=None, max_ratio=None),
+            "states no bound, so everything passes: give 'min_ratio', 'max_ratio' or both",
+        ),
         (volume(min_ration=0.5), "the argument 'min_ration' is unknown: did you mean 'min_ratio'?"),
         (volume(min_ratio=3), "the argument 'min_ratio' is wrong"),
-        (volume() | {"meta": {"severity": "quarantine"}}, "judges the table as a whole, so it has no rows to quarantine"),
+        (
+            volume() | {"meta": {"severity": "quarantine"}},
+            "judges the table as a whole, so it has no rows to quarantine",
+        ),
         (fresh(), "states no bound"),
         (fresh(max_gap="soon"), "the argument 'max_gap' is wrong (not a duration"),
         (distribution("depot", max_psi=0), "the argument 'max_psi' is wrong"),

@@ -48,7 +48,9 @@ def test_each_row_is_where_the_ledger_says(folder, lake, validate):
     report = validate(pa.concat_tables([spoiled(1, 3), spoiled(1, 3).slice(10, 2)]))
     line = publish(folder, lake, report, "run")
     assert (report.rows_in, report.rows_published, report.rows_quarantined, report.rows_duplicate) == (62, 57, 3, 2)
-    assert asdict(line) | {"rows_in": 62, "rows_published": 57, "rows_quarantined": 3, "rows_duplicate": 2} == asdict(line)
+    assert asdict(line) | {"rows_in": 62, "rows_published": 57, "rows_quarantined": 3, "rows_duplicate": 2} == asdict(
+        line
+    )
     assert line == latest_run(lake, "parcels", KEY)
     assert ledger_is_true(lake)
     assert contents(lake, "validated").column("source_position").to_pylist() == list(range(3, 60))
@@ -60,7 +62,9 @@ def test_the_tables_hold_the_columns_of_the_contract(folder, lake, validate):
     validated, quarantine = contents(lake, "validated"), contents(lake, "quarantine")
     assert set(validated.column_names) == {*own.names, "row_id", "event_time", "known_time", "source_position"}
     assert set(quarantine.column_names) == {*own.names, "row_id", "reasons", "source_position", "run_id"}
-    assert {str(validated.schema.field(name).type) for name in ("event_time", "known_time")} == {"timestamp[us, tz=UTC]"}
+    assert {str(validated.schema.field(name).type) for name in ("event_time", "known_time")} == {
+        "timestamp[us, tz=UTC]"
+    }
     assert validated.column("event_time").equals(validated.column("sent_at"))
     assert quarantine.column("reasons").to_pylist() == [["is_late: expect_column_values_to_not_be_null"]] * 3
     assert quarantine.column("run_id").to_pylist() == ["run-7"] * 3
@@ -82,7 +86,11 @@ def test_a_repeated_run_changes_no_byte(folder, lake, validate):
     before = digests(lake), table_version(lake, "parcels/validated"), table_version(lake, "parcels/quarantine")
     publish(folder, lake, validate(spoiled(1, 3), "second"), "second")
     publish(folder, lake, validate(spoiled(1, 3), "second"), "second")
-    assert before == (digests(lake), table_version(lake, "parcels/validated"), table_version(lake, "parcels/quarantine"))
+    assert before == (
+        digests(lake),
+        table_version(lake, "parcels/validated"),
+        table_version(lake, "parcels/quarantine"),
+    )
     assert read_ledger(lake, RUNS).column("run_id").to_pylist() == ["first", "second"]
 
 
@@ -91,7 +99,9 @@ def test_a_stopped_partition_publishes_nothing(lake, validate):
         validate(parcel_rows(n_rows=3))
     first, second, last = str(caught.value).splitlines()
     assert first == f"parcels {KEY} is not published:"
-    assert second == "  expect_table_row_count_to_be_between: does not hold (observed 3); expectation 1 wants min_value=5"
+    assert (
+        second == "  expect_table_row_count_to_be_between: does not hold (observed 3); expectation 1 wants min_value=5"
+    )
     assert Path(last.removeprefix("  see ")).is_file()
     assert not table_exists(lake, "parcels/validated")
 
@@ -141,7 +151,9 @@ def test_a_try_that_waited_while_older_rows_were_published_comes_again(folder, l
     publish(folder, lake, validate(spoiled(1, 3)), "replay")
     newer = validate(spoiled(2, 4))
     with pytest.raises(ConcurrentWriteError, match="the next try publishes the newer ones"):
-        publish_partition(declare_workflow(folder), newer, lake=lake, token=token_of_a_waiting_run, run_id="run", try_id="1")
+        publish_partition(
+            declare_workflow(folder), newer, lake=lake, token=token_of_a_waiting_run, run_id="run", try_id="1"
+        )
     assert publish(folder, lake, newer, "run").rows_quarantined == 4
 
 
@@ -151,7 +163,9 @@ def test_a_publication_that_is_cleared_later_does_not_bring_back_earlier_rows(fo
     publish(folder, lake, earlier, "earlier")
     publish(folder, lake, later, "later")
     seen, line = digests(lake), latest_run(lake, "parcels", KEY)
-    with pytest.raises(StaleWriterError, match=r"rows that landed after those of this run .*: clear the run's first task too"):
+    with pytest.raises(
+        StaleWriterError, match=r"rows that landed after those of this run .*: clear the run's first task too"
+    ):
         publish(folder, lake, earlier, "earlier")
     assert (digests(lake), latest_run(lake, "parcels", KEY)) == (seen, line)
     same_again = validate(spoiled(1, 3))
@@ -193,8 +207,12 @@ def test_killed_anywhere_readers_see_old_or_new_and_a_rerun_completes(folder, la
     assert read_ledger(lake, RUNS).num_rows == len(states) + KILLS_A_POINT
 
 
+@pytest.mark.claim("kills")
 def test_control_the_ledger_first_lies_after_a_kill(folder, lake, validate):
     report = validate(spoiled(0, 3))
     publish(folder, lake, report, "start")
-    assert run_killed(publish_naively, folder, lake, validate(spoiled(1, 4)), "naive", "publish.before_validated") == -signal.SIGKILL
+    assert (
+        run_killed(publish_naively, folder, lake, validate(spoiled(1, 4)), "naive", "publish.before_validated")
+        == -signal.SIGKILL
+    )
     assert not ledger_is_true(lake)

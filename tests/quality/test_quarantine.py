@@ -1,4 +1,7 @@
-"""What a person sees of a quarantined partition: all reasons counted, the first rows masked, and no more read than is shown."""
+"""
+What a person sees of a quarantined partition: all reasons counted, the first rows masked, and no more read than is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from tests.quality.partitions import KEY, day_rows, key_of, land, publish
 from tests.quality.rows import changed
 from tests.sources.survey.people import declare as declare_survey
 
-IN_SET = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "depot", "value_set": ["north", "south", "east"]}}
+IN_SET = {
+    "type": "expect_column_values_to_be_in_set",
+    "kwargs": {"column": "depot", "value_set": ["north", "south", "east"]},
+}
 NEAR = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "distance_km", "max_value": 5000}}
 DEPOT, DISTANCE = "depot: expect_column_values_to_be_in_set", "distance_km: expect_column_values_to_be_between"
 
@@ -52,7 +58,9 @@ def test_rows_of_one_reason(lake, tmp_path, line):
 
 
 def test_of_a_survey_not_even_the_shape_is_shown(lake, tmp_path, line):
-    found = quarantine.read_quarantine(lake, declare_survey(tmp_path / "panel").model_copy(update={"name": "parcels"}), line, n_rows=1)
+    found = quarantine.read_quarantine(
+        lake, declare_survey(tmp_path / "panel").model_copy(update={"name": "parcels"}), line, n_rows=1
+    )
     assert {value for name, value in found.rows[0].items() if name not in ("reasons", "source_position")} == {"•••"}
 
 

@@ -22,7 +22,10 @@ def exists(**changes):
 
 def open_depots(lake, *names, day=0, kind=None):
     """Publish depots that opened on some day."""
-    rows = {"name": pa.array(names, kind), "event_time": pa.array([START + timedelta(days=day)] * len(names), pa.timestamp("us", tz="UTC"))}
+    rows = {
+        "name": pa.array(names, kind),
+        "event_time": pa.array([START + timedelta(days=day)] * len(names), pa.timestamp("us", tz="UTC")),
+    }
     replace_partition(lake, "depots/validated", key_of(day), pa.table(rows), token=new_token())
 
 

@@ -48,7 +48,9 @@ def parcels(seed: int = 0) -> pa.Table:
 
 
 def land(lake: Lake, rows: pa.Table | None = None) -> int:
-    return replace_partition(lake, "parcels/raw", KEY, with_positions(parcels() if rows is None else rows), token=new_token()).version
+    return replace_partition(
+        lake, "parcels/raw", KEY, with_positions(parcels() if rows is None else rows), token=new_token()
+    ).version
 
 
 @pytest.fixture
@@ -104,7 +106,13 @@ def test_a_mended_suite_heals_exactly_the_rows_that_it_now_accepts(lake, replay)
 def test_the_ledger_has_one_line_more_that_is_true(lake, replay):
     replay(MENDED)
     line = latest_run(lake, "parcels", KEY)
-    assert (line.run_id, line.rows_in, line.rows_published, line.rows_quarantined, line.rows_duplicate) == ("replay", 61, 56, 4, 1)
+    assert (line.run_id, line.rows_in, line.rows_published, line.rows_quarantined, line.rows_duplicate) == (
+        "replay",
+        61,
+        56,
+        4,
+        1,
+    )
     assert read_ledger(lake, RUNS).column("run_id").to_pylist() == ["ingest", "replay"]
     assert ledger_is_true(lake)
 
@@ -200,7 +208,9 @@ def test_what_was_published_stays_when_the_suite_now_stops(lake, replay):
 
 
 def test_a_partition_of_which_nothing_landed_is_named(replay):
-    with pytest.raises(PartitionNotFoundError, match=r"nothing of partition '2026-01-05' of 'parcels' has landed.* run parcels\.ingest"):
+    with pytest.raises(
+        PartitionNotFoundError, match=r"nothing of partition '2026-01-05' of 'parcels' has landed.* run parcels\.ingest"
+    ):
         replay(MENDED)
 
 

@@ -46,7 +46,8 @@ def test_ids_are_the_same_in_another_process():
     """Python's own hash would differ: it is salted in each process."""
     code = (
         "from tests.factories import parcel_rows; from include.quality.row_ids import compute_row_ids; "
-        "rows = parcel_rows(n_rows=20); import sys; sys.stdout.write(' '.join(compute_row_ids(rows, rows.column_names).to_pylist()))"
+        "rows = parcel_rows(n_rows=20); import sys; sys.stdout.write(' '.join(compute_row_ids(rows, "
+        "rows.column_names).to_pylist()))"
     )
     rows = parcel_rows(n_rows=20)
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -57,11 +58,15 @@ def test_a_known_row_keeps_its_id():
     """
     A change here, or in pandas, would make every stored row a new one.
 
-    The texts are `"key"1"text"1:a`, `"text"2:ü` and `"key"2`; their ids come from the SipHash paper's algorithm, written anew in Python
-    (and tried on its test vector), with pandas's final mixing of the 64 bits.
+    The texts are `"key"1"text"1:a`, `"text"2:ü` and `"key"2`; their ids come from the SipHash paper's algorithm,
+    written anew in Python (and tried on its test vector), with pandas's final mixing of the 64 bits.
     """
     found = ids({"text": ["a", "ü", None], "key": pa.array([1, None, 2])})
-    assert found == ["dc647c9132ca1a4b8c55851ca35e57db", "effae4f05a160325b7ab2bdafad2d4b7", "96fde6843233017d758c420de529d2ab"]
+    assert found == [
+        "dc647c9132ca1a4b8c55851ca35e57db",
+        "effae4f05a160325b7ab2bdafad2d4b7",
+        "96fde6843233017d758c420de529d2ab",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,10 +122,20 @@ def test_every_type_that_the_lake_stores_has_ids(values):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.text(max_size=4), st.none() | st.text(max_size=4), st.none() | st.integers(-9, 9)), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=4), st.none() | st.text(max_size=4), st.none() | st.integers(-9, 9)),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_ids_are_equal_exactly_when_rows_are(rows):
     found = ids(
-        {"a": [r[0] for r in rows], "b": pa.array([r[1] for r in rows], pa.string()), "c": pa.array([r[2] for r in rows], pa.int64())}
+        {
+            "a": [r[0] for r in rows],
+            "b": pa.array([r[1] for r in rows], pa.string()),
+            "c": pa.array([r[2] for r in rows], pa.int64()),
+        }
     )
     assert len(set(found)) == len(set(rows))
     assert len(set(zip(found, rows, strict=True))) == len(set(rows))

@@ -47,7 +47,9 @@ def test_the_same_row_in_two_files_is_a_duplicate(split_rows):
 
 def test_published_and_quarantined_rows_tell_where_they_are_from(tmp_path, lake):
     workflow = declare_workflow(tmp_path / "w")
-    rows = pa.concat_tables([with_source(parcel_rows(n_rows=9), "a.csv"), with_source(broken_rows(1), "b.csv", "bytes are not UTF-8")])
+    rows = pa.concat_tables(
+        [with_source(parcel_rows(n_rows=9), "a.csv"), with_source(broken_rows(1), "b.csv", "bytes are not UTF-8")]
+    )
     version = replace_partition(lake, "parcels/raw", KEY, with_positions(rows), token=1).version
     report = validate_partition(workflow, KEY, lake=lake, raw_version=version, run_id="r")
     publish_partition(workflow, report, lake=lake, token=1, run_id="r", try_id="t")

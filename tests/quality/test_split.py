@@ -28,7 +28,12 @@ def rule(type_: str, *, meta: dict[str, Any] | None = None, **kwargs: Any) -> di
 
 def test_a_row_carries_all_its_reasons_sorted(split_rows):
     rows = changed(changed(parcel_rows(n_rows=9), "depot", {2: "moon", 4: "moon"}), "is_late", {4: None})
-    in_set = rule("expect_column_values_to_be_in_set", column="depot", value_set=["north", "south", "east"], meta={"reason": "our depots"})
+    in_set = rule(
+        "expect_column_values_to_be_in_set",
+        column="depot",
+        value_set=["north", "south", "east"],
+        meta={"reason": "our depots"},
+    )
     split = split_rows([NOT_NULL, in_set], rows)
     moon, late = "depot: expect_column_values_to_be_in_set (our depots)", "is_late: expect_column_values_to_not_be_null"
     assert reasons_by_position(split.table) == {2: [moon], 4: [moon, late]}
@@ -39,7 +44,10 @@ def test_a_row_carries_all_its_reasons_sorted(split_rows):
 @pytest.mark.parametrize(
     ("expectation", "bad"),
     [
-        (rule("expect_column_pair_values_a_to_be_greater_than_b", column_A="weight_kg", column_B="distance_km"), [0, 2, 3]),
+        (
+            rule("expect_column_pair_values_a_to_be_greater_than_b", column_A="weight_kg", column_B="distance_km"),
+            [0, 2, 3],
+        ),
         (rule("expect_column_pair_values_to_be_equal", column_A="weight_kg", column_B="distance_km"), [0, 1, 2]),
         (rule("expect_compound_columns_to_be_unique", column_list=["depot", "distance_km"]), [1, 3]),
         (rule("expect_select_column_values_to_be_unique_within_record", column_list=["weight_kg", "distance_km"]), [3]),
@@ -92,7 +100,9 @@ def test_mostly_not_met_stops_and_mostly_met_quarantines(split_rows):
     )
 
 
-@pytest.mark.parametrize(("severity", "stops", "quarantined"), [("warn", False, 0), ("quarantine", False, 1), ("stop", True, 1)])
+@pytest.mark.parametrize(
+    ("severity", "stops", "quarantined"), [("warn", False, 0), ("quarantine", False, 1), ("stop", True, 1)]
+)
 def test_severity_overrides(split_rows, severity, stops, quarantined):
     rows = changed(parcel_rows(n_rows=10), "is_late", {1: None})
     split = split_rows([NOT_NULL | {"meta": {"severity": severity}}], rows)
@@ -124,7 +134,8 @@ def test_without_a_key_only_equal_rows_are_duplicates(split_rows):
 
 
 KINDS = (
-    "null_label", "negative_distance", "unknown_depot", "infinite_weight", "null_key", "null_event_time", "null_known_time",
+    "null_label", "negative_distance", "unknown_depot", "infinite_weight", "null_key", "null_event_time",
+    "null_known_time",
     "heavier_than_far", "copy", "older_twin",
 )  # fmt: skip
 SUITE = {
@@ -134,7 +145,12 @@ SUITE = {
         NOT_NULL,
         rule("expect_column_values_to_be_between", column="distance_km", min_value=0),
         rule("expect_column_values_to_be_in_set", column="depot", value_set=["north", "south", "east"]),
-        rule("expect_column_pair_values_a_to_be_greater_than_b", column_A="distance_km", column_B="weight_kg", or_equal=True),
+        rule(
+            "expect_column_pair_values_a_to_be_greater_than_b",
+            column_A="distance_km",
+            column_B="weight_kg",
+            or_equal=True,
+        ),
     ],
 }
 REASONS = {
@@ -200,7 +216,10 @@ def expected_outcomes(rows: list[dict[str, Any]]) -> list[str]:
         if key not in best or moment_of(row) > moment_of(rows[best[key]]):
             best[key] = i
     kept = set(best.values())
-    return ["duplicate" if i not in kept else "quarantined" if reasons_of(row) else "published" for i, row in enumerate(rows)]
+    return [
+        "duplicate" if i not in kept else "quarantined" if reasons_of(row) else "published"
+        for i, row in enumerate(rows)
+    ]
 
 
 def moment_of(row: dict[str, Any]) -> float:

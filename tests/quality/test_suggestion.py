@@ -1,4 +1,7 @@
-"""A suite suggested from published days: it takes the days that it was made from, and refuses what is planted in the next."""
+"""
+A suite suggested from published days: it takes the days that it was made from, and refuses what is
+planted in the next.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def test_the_rules_are_those_that_a_person_would_write(suggested):
 
 
 def test_a_key_gets_no_range(suggested):
-    assert set(of(suggested, "parcel_id")) == {"expect_column_values_to_not_be_null", "expect_column_values_to_be_unique"}
+    assert set(of(suggested, "parcel_id")) == {
+        "expect_column_values_to_not_be_null",
+        "expect_column_values_to_be_unique",
+    }
 
 
 def test_a_counter_gets_no_range_and_a_number_that_wanders_does(lake, tmp_path):
@@ -81,12 +87,19 @@ def test_a_counter_gets_no_range_and_a_number_that_wanders_does(lake, tmp_path):
         land(lake, rows, key=key_of(day))
     rules = list(suggest_suite(declare(tmp_path), lake=lake).expectations)
     assert "expect_column_values_to_be_between" not in of(rules, "counter")
-    assert of(rules, "wandering")["expect_column_values_to_be_between"] == {"column": "wandering", "min_value": 0.0, "max_value": 14.0}
+    assert of(rules, "wandering")["expect_column_values_to_be_between"] == {
+        "column": "wandering",
+        "min_value": 0.0,
+        "max_value": 14.0,
+    }
 
 
 def test_each_rule_says_what_it_was_seen_on(suggested):
     reasons = [rule["meta"]["reason"] for rule in suggested]
-    assert [reason for reason in reasons if "seen on" not in reason] == ["the columns of 2026-01-12", "the source's key"]
+    assert [reason for reason in reasons if "seen on" not in reason] == [
+        "the columns of 2026-01-12",
+        "the source's key",
+    ]
     assert "never missing; seen on 320 values of 8 partitions" in reasons
 
 
@@ -114,8 +127,16 @@ def test_a_planted_row_is_quarantined(published, tmp_path, suggested, rows, reas
     ("rows", "stop"),
     [
         (NEXT.slice(0, 15), "expect_table_row_count_to_be_between: does not hold"),
-        (pa.concat_tables([NEXT, *(changed(NEXT, "parcel_id", {i: 9_000 + 40 * n + i for i in range(40)}) for n in (1, 2))]), "max_ratio"),
-        (NEXT.filter(pa.array([time.hour < 6 for time in NEXT["sent_at"].to_pylist()])), "expect_partition_to_be_fresh: does not hold"),
+        (
+            pa.concat_tables(
+                [NEXT, *(changed(NEXT, "parcel_id", {i: 9_000 + 40 * n + i for i in range(40)}) for n in (1, 2))]
+            ),
+            "max_ratio",
+        ),
+        (
+            NEXT.filter(pa.array([time.hour < 6 for time in NEXT["sent_at"].to_pylist()])),
+            "expect_partition_to_be_fresh: does not hold",
+        ),
         (NEXT.drop_columns(["depot"]), "'depot'"),
     ],
     ids=["fewer than half", "three times as many", "nothing after six", "a column gone"],
@@ -156,9 +177,16 @@ def test_a_column_that_lost_half_of_its_values_warns(published, tmp_path, sugges
 
 
 def test_a_text_that_comes_now_and_then_may_have_company(lake, tmp_path):
-    """Depot 'west' is there on two of eight days, with enough rows: the set is told to warn. With one row it says nothing."""
+    """
+    Depot 'west' is there on two of eight days, with enough rows: the set is told to warn. With one row
+    it says nothing.
+    """
     for day in range(N_DAYS):
-        land(lake, changed(day_rows(day), "depot", dict.fromkeys(range(6), "west") if day in (2, 5) else {}), key=key_of(day))
+        land(
+            lake,
+            changed(day_rows(day), "depot", dict.fromkeys(range(6), "west") if day in (2, 5) else {}),
+            key=key_of(day),
+        )
     workflow = declare(tmp_path)
     (rule,) = [rule for rule in suggest_suite(workflow, lake=lake).expectations if "in_set" in rule["type"]]
     assert (rule["kwargs"]["value_set"], rule["meta"]["severity"]) == (["east", "north", "south", "west"], "warn")
@@ -210,7 +238,10 @@ def test_of_a_survey_no_value_is_told_but_of_columns_that_its_policy_keeps(lake,
     suggestion = suggest_suite(survey, lake=lake)
     text = suggestion.write_beside(survey.expectations_path).read_text()
     assert not [word for word in ("quite", "hardly", "731", "8421", "842", "[0-9a-f]") if word in text]
-    assert of(list(suggestion.expectations), "region")["expect_column_values_to_be_in_set"]["value_set"] == ["coast", "hills"]
+    assert of(list(suggestion.expectations), "region")["expect_column_values_to_be_in_set"]["value_set"] == [
+        "coast",
+        "hills",
+    ]
     assert set(of(list(suggestion.expectations), "income")) == {"expect_column_values_to_not_be_null"}
 
 
@@ -237,7 +268,13 @@ def test_the_command_writes_beside_the_suite_and_never_over_it(published, tmp_pa
     suite = load_suite(written)
     assert f"Suggested {len(suite.rules)} expectations from 320 rows of 8 partitions" in said
     meta = json.loads(written.read_text())["meta"]["suggested_from"]
-    assert meta == {"table": "parcels/validated", "partitions": 8, "first": "2026-01-05", "last": "2026-01-12", "rows": 320}
+    assert meta == {
+        "table": "parcels/validated",
+        "partitions": 8,
+        "first": "2026-01-05",
+        "last": "2026-01-12",
+        "rows": 320,
+    }
 
 
 def test_the_command_says_what_is_missing(capsys):

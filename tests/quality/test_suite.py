@@ -49,7 +49,10 @@ def test_a_suite_in_the_librarys_own_form_is_read(tmp_path):
         ('{"expectations": [{"kwargs": {}}]}', "expectation 1: has no 'type'"),
         ('{"expectations": [{"expectation_type": "x", "kwargs": {}}]}', "rename the key to 'type'"),
         ('{"expectations": [{"type": "expect_column_to_exist"}]}', "'kwargs' must be an object"),
-        ('{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "x"}, "meta": 3}]}', "'meta' must be an object"),
+        (
+            '{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "x"}, "meta": 3}]}',
+            "'meta' must be an object",
+        ),
     ],
 )
 def test_a_file_that_is_no_suite_is_refused(tmp_path, text, says):
@@ -72,24 +75,48 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (expectation("expect_column_values_not_to_be_null", column="x"), "did you mean 'expect_column_values_to_not_be_null'?"),
+        (
+            expectation("expect_column_values_not_to_be_null", column="x"),
+            "did you mean 'expect_column_values_to_not_be_null'?",
+        ),
         (expectation("quux"), "Great Expectations has no such expectation: see https"),
-        (expectation("expect_column_values_to_be_between", column="x", min_value=0, max_valu=9), "did you mean 'max_value'?"),
-        (expectation("expect_column_values_to_not_be_null", column="x", zzzz=1), "the argument 'zzzz' is unknown: known are column"),
+        (
+            expectation("expect_column_values_to_be_between", column="x", min_value=0, max_valu=9),
+            "did you mean 'max_value'?",
+        ),
+        (
+            expectation("expect_column_values_to_not_be_null", column="x", zzzz=1),
+            "the argument 'zzzz' is unknown: known are column",
+        ),
         (expectation("expect_column_values_to_not_be_null"), "the argument 'column' is missing"),
-        (expectation("expect_column_values_to_not_be_null", column=3), "the argument 'column' is wrong (str type expected)"),
-        (expectation("expect_column_values_to_not_be_null", column="x", mostly="often"), "the argument 'mostly' is wrong"),
+        (
+            expectation("expect_column_values_to_not_be_null", column=3),
+            "the argument 'column' is wrong (str type expected)",
+        ),
+        (
+            expectation("expect_column_values_to_not_be_null", column="x", mostly="often"),
+            "the argument 'mostly' is wrong",
+        ),
         (expectation("expect_column_values_to_not_be_null", column="x", mostly=0), "mostly=0 is no share"),
         (expectation("expect_column_values_to_not_be_null", column="x", mostly=95), "mostly=95 is no share"),
         (expectation("expect_column_values_to_be_in_set", column="x", value_set=[]), "'value_set' is empty"),
-        (expectation("expect_column_values_to_be_in_set", column="x", value_set="abc"), "the argument 'value_set' is wrong"),
+        (
+            expectation("expect_column_values_to_be_in_set", column="x", value_set="abc"),
+            "the argument 'value_set' is wrong",
+        ),
         (expectation("expect_column_values_to_be_between", column="x"), "states no bound"),
         (expectation("expect_table_row_count_to_be_between"), "states no bound"),
         (expectation("expect_table_row_count_to_be_between", min_value=9, max_value=5), "must be less than or equal"),
         (expectation("expect_column_values_to_match_regex", column="x", regex="("), "'(' is no regular expression"),
         (expectation("expect_compound_columns_to_be_unique", column_list=["x"]), "must contain at least two columns"),
-        (expectation("expect_column_values_to_be_between", column="x", min_value={"$PARAMETER": "p"}), "holds a $PARAMETER"),
-        (NOT_NULL | {"meta": {"severity": "fatal"}}, "meta.severity='fatal' is unknown: write one of warn, quarantine, stop"),
+        (
+            expectation("expect_column_values_to_be_between", column="x", min_value={"$PARAMETER": "p"}),
+            "holds a $PARAMETER",
+        ),
+        (
+            NOT_NULL | {"meta": {"severity": "fatal"}},
+            "meta.severity='fatal' is unknown: write one of warn, quarantine, stop",
+        ),
         (ROW_COUNT | {"meta": {"severity": "quarantine"}}, "has no rows to quarantine"),
     ],
 )
@@ -112,13 +139,20 @@ def test_a_rule_that_is_there_twice_is_refused(tmp_path):
 
 
 def test_arguments_that_would_hide_failing_rows_are_left_out(tmp_path):
-    hiding = expectation("expect_column_values_to_not_be_null", column="x", result_format="BOOLEAN_ONLY", catch_exceptions=False)
+    hiding = expectation(
+        "expect_column_values_to_not_be_null", column="x", result_format="BOOLEAN_ONLY", catch_exceptions=False
+    )
     assert dict(load_suite(write_suite(tmp_path, hiding)).rules[0].kwargs) == {"column": "x"}
 
 
 @pytest.mark.parametrize(
     ("own", "meta", "severity"),
-    [("critical", {}, "quarantine"), ("warning", {}, "warn"), ("info", {}, "warn"), ("warning", {"severity": "stop"}, "stop")],
+    [
+        ("critical", {}, "quarantine"),
+        ("warning", {}, "warn"),
+        ("info", {}, "warn"),
+        ("warning", {"severity": "stop"}, "stop"),
+    ],
 )
 def test_the_librarys_own_severity_counts_unless_meta_says_otherwise(tmp_path, own, meta, severity):
     suite = load_suite(write_suite(tmp_path, NOT_NULL | {"severity": own, "meta": meta}))

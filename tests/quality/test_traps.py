@@ -50,7 +50,10 @@ def test_a_key_or_time_without_any_value_is_refused(split_rows, column):
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 def test_an_infinite_value_is_quarantined(split_rows, value):
     rows = changed(parcel_rows(n_rows=9), "weight_kg", {3: value})
-    one_sided = {"type": BETWEEN["type"], "kwargs": {"column": "weight_kg", "min_value" if value > 0 else "max_value": 0}}
+    one_sided = {
+        "type": BETWEEN["type"],
+        "kwargs": {"column": "weight_kg", "min_value" if value > 0 else "max_value": 0},
+    }
     if value > 0:
         assert plain_success(one_sided, frame(rows))
     split = split_rows([NOT_NULL], rows)
@@ -82,7 +85,8 @@ def test_a_partition_of_which_no_row_is_left_is_refused(split_rows):
     rows = replace_column(parcel_rows(n_rows=9), "is_late", [None] * 9)
     split = split_rows([NOT_NULL], rows)
     assert split.stops == (
-        "each of the 9 rows breaks a rule, so nothing is left to publish; most often: is_late: expect_column_values_to_not_be_null",
+        "each of the 9 rows breaks a rule, so nothing is left to publish; most often: is_late: "
+        "expect_column_values_to_not_be_null",
     )
 
 
@@ -93,7 +97,9 @@ def test_a_rule_on_a_column_that_is_gone_is_refused(split_rows):
 
 def test_a_declared_column_that_is_gone_is_refused(split_rows):
     rows = parcel_rows(n_rows=9)
-    with pytest.raises(ContractViolationError, match="declares column 'sent_at', which is not there: did you mean 'sent'"):
+    with pytest.raises(
+        ContractViolationError, match="declares column 'sent_at', which is not there: did you mean 'sent'"
+    ):
         split_rows([ROW_COUNT], rows.rename_columns({"sent_at": "sent"}))
 
 
@@ -111,7 +117,8 @@ def test_a_rule_that_raises_stops_whatever_its_severity(split_rows, severity):
     }
     split = split_rows([wrong_type], parcel_rows(n_rows=9))
     assert split.stops == (
-        "depot: expect_column_values_to_be_between: could not be run (TypeError): compare the column's type with what expectation 1 asks",
+        "depot: expect_column_values_to_be_between: could not be run (TypeError): compare the column's type with what "
+        "expectation 1 asks",
     )
 
 
@@ -119,16 +126,23 @@ def test_a_column_of_another_type_stops(split_rows):
     rows = parcel_rows(n_rows=9)
     of_type = {"type": "expect_column_values_to_be_of_type", "kwargs": {"column": "distance_km", "type_": "float64"}}
     assert not split_rows([of_type], rows).stops
-    retyped = rows.set_column(rows.column_names.index("distance_km"), "distance_km", rows.column("distance_km").cast("int64", safe=False))
+    retyped = rows.set_column(
+        rows.column_names.index("distance_km"), "distance_km", rows.column("distance_km").cast("int64", safe=False)
+    )
     assert split_rows([of_type], retyped).stops == (
-        "distance_km: expect_column_values_to_be_of_type: does not hold for the column as a whole; expectation 1 wants type_='float64'",
+        "distance_km: expect_column_values_to_be_of_type: does not hold for the column as a whole; expectation 1 "
+        "wants type_='float64'",
     )
 
 
 def test_an_integer_beside_a_null_stays_an_integer(split_rows):
     """Pandas alone would make 2**53 + 1 and 2**53 the same float."""
     rows = changed(parcel_rows(n_rows=4), "parcel_id", {0: 2**53, 1: 2**53 + 1, 3: None})
-    unique = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "parcel_id"}, "meta": {"allow_null": True}}
+    unique = {
+        "type": "expect_column_values_to_be_unique",
+        "kwargs": {"column": "parcel_id"},
+        "meta": {"allow_null": True},
+    }
     assert not plain_success(unique | {"meta": {}}, frame(rows))
     assert reasons_by_position(split_rows([unique], rows).table) == {3: ["parcel_id: key is missing"]}
 

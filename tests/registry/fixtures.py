@@ -29,7 +29,10 @@ def _build(home: Path) -> Template:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Four published weeks, three trained packages, an empty MLflow store: made once, for all folders that use these fixtures."""
+    """
+    Four published weeks, three trained packages, an empty MLflow store: made once, for all folders that use these
+    fixtures.
+    """
     return _build(tmp_path_factory.getbasetemp() / "registry-template")
 
 

@@ -45,22 +45,38 @@ class House:
 
     def register(self, training: str, *, is_backfilled: bool = False) -> str:
         """Register a trained package; its version."""
-        work: dict[str, Any] = {"metrics": {"validation": 0.5}, "params": {"family": "x"}, "is_backfilled": is_backfilled}
-        return register_version(self.registry, self.workflow, self.packages / training, training_id=training, **work).version
+        work: dict[str, Any] = {
+            "metrics": {"validation": 0.5},
+            "params": {"family": "x"},
+            "is_backfilled": is_backfilled,
+        }
+        return register_version(
+            self.registry, self.workflow, self.packages / training, training_id=training, **work
+        ).version
 
     def judge(self, version: str, *, workflow: Workflow | None = None) -> DecisionRecord:
         """Judge a version by the real gate, on its own snapshot."""
         training = read_version(self.registry, self.workflow.name, version).training_id
         return judge_version(
-            workflow or self.workflow, self.snapshots[training], version, lake=self.lake, registry=self.registry, decided_by="test"
+            workflow or self.workflow,
+            self.snapshots[training],
+            version,
+            lake=self.lake,
+            registry=self.registry,
+            decided_by="test",
         )
 
     def required(self, champion: str | None) -> list[str]:
         """Names of the checks without which nothing ships."""
-        return sorted(required_names(self.workflow.gate, metrics=(self.workflow.metric,), has_champion=champion is not None))
+        return sorted(
+            required_names(self.workflow.gate, metrics=(self.workflow.metric,), has_champion=champion is not None)
+        )
 
     def decide(self, version: str, champion: str | None, **changes: Any) -> DecisionRecord:
-        """Append a decision without the seconds of a judgement: for tests of what happens after it. `changes` go to the evidence."""
+        """
+        Append a decision without the seconds of a judgement: for tests of what happens after it. `changes` go to the
+        evidence.
+        """
         found = read_version(self.registry, self.workflow.name, version)
         now = datetime.now(UTC)
         content = {
@@ -101,7 +117,9 @@ def build_template(home: Path) -> dict[str, Snapshot]:
     open_registry(read_settings({"UPDRAFT_HOME": str(home)}))
     snapshots = {}
     for training, (n_days, family) in TRAINED.items():
-        chosen = workflow.model_copy(update={"training": Training(**{**_training(workflow), "search": Search(families=(family,))})})
+        chosen = workflow.model_copy(
+            update={"training": Training(**{**_training(workflow), "search": Search(families=(family,))})}
+        )
         snapshots[training] = pin_snapshot(chosen, START + timedelta(days=n_days), lake=lake)
         arguments: dict[str, Any] = {"lake": lake, "training_id": training}
         run_trials(chosen, snapshots[training], worker=0, n_workers=1, budget_seconds=60, max_trials=1, **arguments)

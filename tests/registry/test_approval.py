@@ -36,7 +36,9 @@ def hold(house: House, *, failing: str = "naive", forces: str = "HOLD", **change
 
 
 def approve(house: House, held: DecisionRecord, approval: Approval = JANE) -> DecisionRecord:
-    return approve_version(house.workflow, held.model_version, lake=house.lake, approval=approval, held_digest=held.evidence_digest)
+    return approve_version(
+        house.workflow, held.model_version, lake=house.lake, approval=approval, held_digest=held.evidence_digest
+    )
 
 
 def require(house: House, version: str) -> DecisionRecord:
@@ -55,7 +57,9 @@ def test_an_approval_is_a_decision_of_its_own(house: House) -> None:
     assert content["approval"]["overruled"] == ["naive"]
     assert content["approval"]["held_evidence"] == held.evidence_digest
     assert require(house, held.model_version) == decision
-    shipped = promote(house.workflow, held.model_version, lake=house.lake, registry=house.registry, target="local", decided_by="test")
+    shipped = promote(
+        house.workflow, held.model_version, lake=house.lake, registry=house.registry, target="local", decided_by="test"
+    )
     assert shipped.model_version == held.model_version
 
 
@@ -72,7 +76,10 @@ def test_approved_twice_is_recorded_once(house: House) -> None:
         ({"failing": "numbers"}, "'numbers' can't be overruled"),
         ({"failing": "distinct"}, "'distinct' can't be overruled"),
         ({"forces": "REJECT"}, "'naive' can't be overruled"),
-        ({"checks": [check("naive", passed=False, forces="HOLD")]}, "its evidence is not complete \\(minimum roc_auc, numbers, rows"),
+        (
+            {"checks": [check("naive", passed=False, forces="HOLD")]},
+            "its evidence is not complete \\(minimum roc_auc, numbers, rows",
+        ),
         ({"checks": []}, "its evidence is not complete"),
         ({"verdict": "PROMOTE"}, "the verdict is PROMOTE"),
     ],
@@ -80,7 +87,10 @@ def test_approved_twice_is_recorded_once(house: House) -> None:
 def test_what_nobody_can_approve(house: House, how: dict[str, Any], message: str) -> None:
     held = hold(house, **how)
     assert not is_approvable(house.workflow, held, lake=house.lake)
-    for work in (lambda: approve(house, held), lambda: ask_for_approval(house.workflow, held.model_version, lake=house.lake)):
+    for work in (
+        lambda: approve(house, held),
+        lambda: ask_for_approval(house.workflow, held.model_version, lake=house.lake),
+    ):
         with pytest.raises(EvidenceError, match=message):
             work()
     assert read_ledger(house.lake, DECISIONS).num_rows == 1
@@ -151,7 +161,9 @@ def test_the_question_shows_the_evidence_and_no_markup_of_its_own(house: House) 
 def test_evidence_that_lacks_a_required_check_proves_nothing(house: House) -> None:
     """Whatever wrote PROMOTE: a gate that was replaced by one that says yes leaves no self-test."""
     version = house.register("monday3")
-    house.decide(version, None, checks=[check(name) for name in house.required(None) if not name.startswith("self-test")])
+    house.decide(
+        version, None, checks=[check(name) for name in house.required(None) if not name.startswith("self-test")]
+    )
     with pytest.raises(EvidenceError, match="check 'self-test', check 'self-test constant'"):
         require(house, version)
     write_evidence(house.lake, "parcels", {})

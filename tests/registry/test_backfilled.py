@@ -24,10 +24,13 @@ AGREED = Override(requested_by="ann, run manual__1", approved_by="bob")
 
 def test_a_training_is_backfilled_if_a_later_one_was_possible(house: House) -> None:
     """Four weeks are published, from Monday the 5th to Sunday the 1st of February."""
-    ends = {day: is_backfilled(house.workflow, START + timedelta(days=day), lake=house.lake) for day in (14, 20, 21, 22, 28)}
+    ends = {
+        day: is_backfilled(house.workflow, START + timedelta(days=day), lake=house.lake) for day in (14, 20, 21, 22, 28)
+    }
     assert ends == {14: True, 20: True, 21: True, 22: True, 28: False}
     publish_days(house.workflow, house.lake, [days(34)[-1]])
-    assert not is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)  # Saturday: the fifth week goes on
+    # Saturday: the fifth week goes on
+    assert not is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)
     publish_days(house.workflow, house.lake, [days(35)[-1]])
     assert is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)
 
@@ -46,7 +49,9 @@ def test_the_mark_stands_in_registry_evidence_and_ledger(house: House) -> None:
     for training, mark in (("monday3", True), ("monday4", False)):
         version = house.register(training, is_backfilled=mark)
         assert read_version(house.registry, "parcels", version).is_backfilled is mark
-        assert house.registry.client.get_model_version("parcels", version).tags["updraft.backfilled"] == str(mark).lower()
+        assert (
+            house.registry.client.get_model_version("parcels", version).tags["updraft.backfilled"] == str(mark).lower()
+        )
         assert house.judge(version).is_backfilled is mark
     assert sorted(read_ledger(house.lake, DECISIONS)["is_backfilled"].to_pylist()) == [False, True]
 
@@ -62,7 +67,9 @@ def test_a_backfilled_version_needs_somebody_who_asks_and_a_person_who_agrees(ho
     version = house.register("monday4", is_backfilled=True)
     house.decide(version, previous)
     work = {"lake": house.lake, "registry": house.registry}
-    with pytest.raises(StalePromotionError, match=r"2026-02-02 00:00 and backfilled: .* trigger parcels.deploy with model_version"):
+    with pytest.raises(
+        StalePromotionError, match=r"2026-02-02 00:00 and backfilled: .* trigger parcels.deploy with model_version"
+    ):
         verify_evidence(house.workflow, version, **work)
     with pytest.raises(StalePromotionError, match="and backfilled"):
         promoted(house, version)
@@ -82,7 +89,9 @@ def test_an_older_version_moves_the_champion_only_by_override_and_approval(house
     house.decide(newer, None)
     promoted(house, newer)
     house.decide(older, newer)
-    with pytest.raises(StalePromotionError, match="the champion 1 as of 2026-02-02 00:00: a champion never gets older by itself"):
+    with pytest.raises(
+        StalePromotionError, match="the champion 1 as of 2026-02-02 00:00: a champion never gets older by itself"
+    ):
         promoted(house, older)
     with pytest.raises(EvidenceError, match="no person has approved it"):
         promoted(house, older, override=Override(requested_by="ann", approved_by=""))
@@ -93,7 +102,12 @@ def test_an_older_version_moves_the_champion_only_by_override_and_approval(house
 def test_an_override_is_recorded_only_where_it_was_needed(house: House) -> None:
     version = house.register("monday4")
     house.decide(version, None)
-    assert verify_evidence(house.workflow, version, lake=house.lake, registry=house.registry, allow_backfilled=True).approval_reason == ""
+    assert (
+        verify_evidence(
+            house.workflow, version, lake=house.lake, registry=house.registry, allow_backfilled=True
+        ).approval_reason
+        == ""
+    )
     assert promoted(house, version, override=AGREED).approved_by is None
 
 

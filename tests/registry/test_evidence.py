@@ -30,7 +30,8 @@ def test_a_decision_holds_digests_of_all_that_it_was_made_of(house: House) -> No
     assert (content["seed"], content["gate_seed"]) == (0, house.workflow.training.random_state)
     assert all(len(content[name]) == 64 for name in ("model_digest", "gate_digest", "workflow_digest", "lock_digest"))
     assert set(content["metrics"]["candidate"]["roc_auc"]) == {"value", "low", "high"}
-    assert require_evidence(house.workflow, version, lake=house.lake, registry=house.registry)  # the control of the tests below
+    # the control of the tests below
+    assert require_evidence(house.workflow, version, lake=house.lake, registry=house.registry)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,9 @@ def test_rows_that_are_no_longer_those_that_were_judged_are_named(house: House) 
     house.decide(version, None, snapshot=fields)
     assert require_evidence(house.workflow, version, lake=house.lake, registry=house.registry)  # the control
     house.decide(version, None, snapshot={**fields, "digest": "1" * 64})
-    assert_nothing_ships(house, version, EvidenceError, "the rows: judged on 111111111111…, trained on .*; the rows: snapshot .* differ")
+    assert_nothing_ships(
+        house, version, EvidenceError, "the rows: judged on 111111111111…, trained on .*; the rows: snapshot .* differ"
+    )
     house.decide(version, None, snapshot=fields)
     for path in Path(house.lake.uri).glob("parcels/validated/2026-01-20/*.parquet"):
         path.unlink()
@@ -69,7 +72,9 @@ def remove(house: House) -> None:
     open_table(house.lake, DECISIONS).delete("sequence = 1")
 
 
-@pytest.mark.parametrize(("tamper", "told"), [(edit, "line 1 .* was changed after it was written"), (remove, "line 1 is missing")])
+@pytest.mark.parametrize(
+    ("tamper", "told"), [(edit, "line 1 .* was changed after it was written"), (remove, "line 1 is missing")]
+)
 def test_a_ledger_with_a_changed_line_ships_nothing(house: House, tamper: Callable[[House], None], told: str) -> None:
     """Though the line is another version's, and the one asked for is in order."""
     other, version = house.register("monday3b"), house.register("monday3")
@@ -103,7 +108,9 @@ def test_a_history_of_promotions_that_was_written_anew_does_not_agree_with_the_e
     assert require_evidence(house.workflow, second, lake=house.lake, registry=house.registry)  # the control
     shutil.rmtree(f"{house.lake.uri}/{PROMOTIONS}")
     for _ in range(2):
-        with pytest.raises(EvidenceError, match="the history of promotions: its line 1 is not the one that the verdict came after"):
+        with pytest.raises(
+            EvidenceError, match="the history of promotions: its line 1 is not the one that the verdict came after"
+        ):
             promoted(house, second)
         house.decide(first, None)
         promoted(house, first)
@@ -128,7 +135,9 @@ def test_with_a_key_only_signed_decisions_ship(house: House) -> None:
     judge_version(house.workflow, house.snapshots["monday3"], version, lake=signing, **work)
     assert require_evidence(house.workflow, version, lake=signing, registry=house.registry).signature
     with pytest.raises(EvidenceError, match=r"line 2 .* is not signed with this key"):
-        require_evidence(house.workflow, version, lake=replace(signing, evidence_key=KEY[::-1]), registry=house.registry)
+        require_evidence(
+            house.workflow, version, lake=replace(signing, evidence_key=KEY[::-1]), registry=house.registry
+        )
 
 
 def test_the_code_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
@@ -138,7 +147,9 @@ def test_the_code_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
         (root / "modeling" / "inner").mkdir(parents=True)
         (root / "serving").mkdir()
         (root / "errors.py").write_text("a = 1")
-        (root / "modeling" / "inner" / ("b.py" if change != "name" else "c.py")).write_text("b = 2" if change != "byte" else "b = 3")
+        (root / "modeling" / "inner" / ("b.py" if change != "name" else "c.py")).write_text(
+            "b = 2" if change != "byte" else "b = 3"
+        )
         (root / "serving" / "server.py").write_text(change)
         digests.add(code_digest(root, ("errors.py", "modeling")))
     assert len(digests) == 3  # what is outside of the parts changes nothing

@@ -1,8 +1,9 @@
 """
-A random life of decisions: trainings of any worth, judgements, forged and spoiled evidence, people who approve, promotions.
+A random life of decisions: trainings of any worth, judgements, forged and spoiled evidence, people who approve,
+promotions.
 
-Verdicts, proofs and approvals are the real functions'; the ledger is a list and the evidence store a mapping, so that 500 lives of 50 steps
-take seconds. What may be champion is told by what was planted, not by what the gate said.
+Verdicts, proofs and approvals are the real functions'; the ledger is a list and the evidence store a mapping, so that
+500 lives of 50 steps take seconds. What may be champion is told by what was planted, not by what the gate said.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 GATE = Gate(minimum={"roc_auc": 0.6}, minimum_rows=40, max_latency_ms=20)
 N = 120
 GOOD = draw_evidence(n_rows=N, noise=0.05, champion_noise=8, metric="roc_auc")
-ALIKE = replace(GOOD, champion=np.clip(np.asarray(GOOD.candidate) + 0.02 * np.random.default_rng(0).normal(size=N), 0, 1))
+ALIKE = replace(
+    GOOD, champion=np.clip(np.asarray(GOOD.candidate) + 0.02 * np.random.default_rng(0).normal(size=N), 0, 1)
+)
 SPOILED: dict[str, dict[str, Any]] = {
     "nan": {"candidate": np.where(np.arange(N) == 5, math.nan, GOOD.candidate)},
     "no scores": {"candidate": None},
@@ -48,7 +51,8 @@ SPOILED: dict[str, dict[str, Any]] = {
     "trained on all": {"seen_by_candidate": np.ones(N, dtype=bool)},
     "older": {"champion_as_of": NOW},
 }
-# Good or not whatever the champion; "alike" is good as a first model, and for a person to decide where there is a champion.
+# Good or not whatever the champion; "alike" is good as a first model, and for a person to decide where there is a
+# champion.
 WORTHS = ("good", "alike", *SPOILED)
 
 
@@ -143,13 +147,17 @@ class Life(RuleBasedStateMachine):
         first = found.worth in {"good", "alike", "worse", "itself", "older"} and not has_champion
         # "worse" and "itself" are the champion's own scores, and a guess: as a first model they stand for themselves.
         found.is_sound = found.worth == "good" or (first and found.worth != "worse")
-        # What is older than the champion a person may let pass here; that promotion asks for one more is test_backfilled's.
+        # What is older than the champion a person may let pass here; that promotion asks for one more is
+        # test_backfilled's.
         found.is_doubtful = found.worth in {"alike", "older"} and has_champion
         if found.is_sound:
             self.may_be_champion.add(version)
 
     @precondition(lambda self: self.decisions)
-    @rule(data=st.data(), how=st.sampled_from(["verdict", "drop check", "unask check", "no checks", "pass all", "number", "other model"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["verdict", "drop check", "unask check", "no checks", "pass all", "number", "other model"]),
+    )
     def forge(self, data: st.DataObject, how: str) -> None:
         """Write other evidence, with a digest that fits: what a faulty task would leave, not one that can't write."""
         version = data.draw(st.sampled_from(sorted(self.decisions)))
@@ -206,7 +214,9 @@ class Life(RuleBasedStateMachine):
         try:
             content = self.evidence_of(version)
             _check_agrees(self.workflow, content, decision)
-            if "approval" in content and disagreements(self.workflow, content, self.read(content["approval"]["held_evidence"])):
+            if "approval" in content and disagreements(
+                self.workflow, content, self.read(content["approval"]["held_evidence"])
+            ):
                 return
         except EvidenceError:
             return

@@ -146,7 +146,9 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(house: House) -> Non
 
 def test_seen_rows_are_those_of_the_window(house: House) -> None:
     rows = read_judged_rows(house.workflow, house.snapshots["monday3"], lake=house.lake)
-    own, later = (load_version(house.registry, "parcels", house.register(name)).manifest for name in ("monday3", "monday4"))
+    own, later = (
+        load_version(house.registry, "parcels", house.register(name)).manifest for name in ("monday3", "monday4")
+    )
     assert not seen_in_training(own, rows).any()
     assert seen_in_training(later, rows).all()
 

@@ -41,7 +41,9 @@ def test_a_column_that_never_differs_says_no_more_than_the_share(tmp_path):
     assert naive_scores(declare(tmp_path, naive="last", above=8), flat, FITTED).tolist() == [0.25] * 8
 
 
-@pytest.mark.parametrize(("naive", "message"), [("lost", "'lost' is no column"), ("name", "'name' holds no numbers but string")])
+@pytest.mark.parametrize(
+    ("naive", "message"), [("lost", "'lost' is no column"), ("name", "'name' holds no numbers but string")]
+)
 def test_a_column_that_cannot_forecast_is_named(tmp_path, naive, message):
     rows = FITTED.append_column("name", pa.array(["a"] * 8))
     with pytest.raises(EvidenceError, match=message):
@@ -110,7 +112,10 @@ def test_several_classes_without_a_column_are_their_shares(tmp_path):
 
 
 def test_the_last_class_says_what_followed_it(tmp_path):
-    """After an a always class 0, after a b mostly class 1: drawn a little to the shares of all; what was never seen has those."""
+    """
+    After an a always class 0, after a b mostly class 1: drawn a little to the shares of all; what was never seen has
+    those.
+    """
     fitted = table([0] * 8, [0, 0, 0, 0, 1, 1, 1, 0]).append_column("before", pa.array(["a"] * 4 + ["b"] * 4))
     test = table([0] * 3, [0] * 3).append_column("before", pa.array(["a", "b", "new"]))
     scores = predict(tmp_path, "multiclass", "log_loss", naive="before", fitted=fitted, test=test, n_classes=2)

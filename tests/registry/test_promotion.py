@@ -19,11 +19,15 @@ from tests.registry.test_versions import TAMPERINGS, files_of
 
 
 def promoted(house: House, version: str, **options: Any) -> PromotionRecord:
-    return promote(house.workflow, version, lake=house.lake, registry=house.registry, target="local", decided_by="test", **options)
+    return promote(
+        house.workflow, version, lake=house.lake, registry=house.registry, target="local", decided_by="test", **options
+    )
 
 
 def rolled_back(house: House, version: str, **options: Any) -> PromotionRecord:
-    return roll_back(house.workflow, version, lake=house.lake, registry=house.registry, target="local", decided_by="test", **options)
+    return roll_back(
+        house.workflow, version, lake=house.lake, registry=house.registry, target="local", decided_by="test", **options
+    )
 
 
 def champion(house: House) -> str | None:
@@ -64,14 +68,17 @@ def test_a_second_run_changes_nothing(house: House) -> None:
     assert n_promotions(house) == 1
 
 
-# Somebody marks the gate task as succeeded by hand, after it refused: what follows asks the ledger, and finds no PROMOTE.
+# Somebody marks the gate task as succeeded by hand, after it refused: what follows asks the ledger, and finds no
+# PROMOTE.
 
 
 def test_a_version_that_was_never_judged_ships_nothing(house: House) -> None:
     assert_nothing_ships(house, house.register("monday3"), EvidenceError, "was never judged")
 
 
-@pytest.mark.parametrize(("gate", "verdict"), [({"minimum": {"roc_auc": 0.99}}, "REJECT"), ({"minimum_rows": 100_000}, "HOLD")])
+@pytest.mark.parametrize(
+    ("gate", "verdict"), [({"minimum": {"roc_auc": 0.99}}, "REJECT"), ({"minimum_rows": 100_000}, "HOLD")]
+)
 def test_a_refused_version_ships_nothing(house: House, gate: dict[str, Any], verdict: str) -> None:
     version = house.register("monday3")
     assert house.judge(version, workflow=with_gate(house.workflow, **gate)).verdict == verdict
@@ -177,7 +184,12 @@ def three_champions(house: House) -> tuple[str, str, str]:
 def test_rolled_back_to_the_one_before(house: House) -> None:
     first, second, third = three_champions(house)
     record = rolled_back(house, third)
-    assert (record.model_version, record.previous_version, record.epoch, record.action) == (second, third, 4, "roll_back")
+    assert (record.model_version, record.previous_version, record.epoch, record.action) == (
+        second,
+        third,
+        4,
+        "roll_back",
+    )
     assert alias(house) == second
     assert rolled_back(house, third) == record  # a second run
     assert rolled_back(house, second).model_version == first  # twice back is not forth again

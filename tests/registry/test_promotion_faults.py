@@ -13,7 +13,14 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from include.errors import EvidenceError, RegistryError, StalePromotionError
 from include.lake.ledger import PROMOTIONS, PromotionRecord, append_promotion, current_champion, read_ledger
@@ -25,13 +32,20 @@ from tests.registry.house import House, open_house
 from tests.registry.processes import promote_in, race_in, run_killed, start
 from tests.registry.test_promotion import alias, champion, n_promotions, promoted
 
-CRASH_POINTS = ("promote.before_ledger", "append_ledger.before_commit", "append_ledger.after_commit", "promote.before_alias")
+CRASH_POINTS = (
+    "promote.before_ledger",
+    "append_ledger.before_commit",
+    "append_ledger.after_commit",
+    "promote.before_alias",
+)
 N_KILLS = 20
 N_RACERS = 8
 
 
 @pytest.mark.claim("kills")
-def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: House, record_property: Callable[[str, object], None]) -> None:
+def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(
+    house: House, record_property: Callable[[str, object], None]
+) -> None:
     """Twenty promotions, each killed at one of the points and run again."""
     versions = [house.register("monday3"), house.register("monday3b")]
     house.decide(versions[0], None)
@@ -46,7 +60,9 @@ def test_killed_at_each_point_readers_see_the_old_or_the_new_champion(house: Hou
         assert alias(house) == old
         assert promoted(house, new).epoch == turn + 2
         assert (champion(house), alias(house), n_promotions(house)) == (new, new, turn + 2)
-    record_property("figure", f"promotion: {N_KILLS} kills, each time the old or the new champion, each re-run complete")
+    record_property(
+        "figure", f"promotion: {N_KILLS} kills, each time the old or the new champion, each re-run complete"
+    )
 
 
 @pytest.mark.claim("kills")
@@ -75,7 +91,8 @@ def test_of_eight_racing_promotions_one_wins_each_epoch(house: House) -> None:
         for version in candidates:
             house.decide(version, previous)
         racers = [
-            start(race_in, house.settings.home, house.packages, candidates[i % len(candidates)], barrier, answers) for i in range(N_RACERS)
+            start(race_in, house.settings.home, house.packages, candidates[i % len(candidates)], barrier, answers)
+            for i in range(N_RACERS)
         ]
         told = [answers.get(timeout=60) for _ in racers]
         for racer in racers:
@@ -83,7 +100,10 @@ def test_of_eight_racing_promotions_one_wins_each_epoch(house: House) -> None:
         winner = champion(house)
         # A racer of the winner's own version finds its promotion done; every other one is refused.
         assert {version for version, answer in told if answer == "won"} == {winner}
-        assert {answer for version, answer in told if version != winner} <= {"StalePromotionError", "ConcurrentWriteError"}
+        assert {answer for version, answer in told if version != winner} <= {
+            "StalePromotionError",
+            "ConcurrentWriteError",
+        }
         assert (alias(house), n_promotions(house)) == (winner, epoch)
         previous = winner
     with pytest.raises(queue.Empty):
@@ -128,7 +148,8 @@ class PromotionMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.house = replace(
-            open_house(self.home, self.packages, {}), lake=Lake(uri=tempfile.mkdtemp(dir=self.home, prefix="lake-"), storage_options={})
+            open_house(self.home, self.packages, {}),
+            lake=Lake(uri=tempfile.mkdtemp(dir=self.home, prefix="lake-"), storage_options={}),
         )
         self.decisions: dict[str, tuple[str, str | None]] = {}  # version: verdict, champion that it was made against
         self.served: list[str] = []
@@ -191,7 +212,11 @@ def test_no_order_of_steps_ships_what_was_not_proven(house: House) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=12, stateful_step_count=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=12,
+            stateful_step_count=15,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
         ),
     )
 

@@ -32,7 +32,9 @@ def context(**params: Any) -> dict[str, Any]:
     return {"params": params, "dag": dag, "dag_run": SimpleNamespace(conf=params), "run_id": "manual__1"}
 
 
-def test_equal_and_different_are_told_by_command_and_by_task(at_home: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_and_different_are_told_by_command_and_by_task(
+    at_home: House, capsys: pytest.CaptureFixture[str]
+) -> None:
     version = at_home.register("monday3")
     task = ReproduceVersionOperator(task_id="reproduce", workflows=[at_home.workflow])
     assert reproduce.main(["parcels", version]) == reproduce.EQUAL
@@ -74,6 +76,10 @@ def test_the_audit_rebuilds_an_older_version_the_same_at_each_try(at_home: House
 def test_a_red_audit_is_told_to_whom_the_workflow_names(workflow: Workflow) -> None:
     dag = build_audit_models([workflow], doc="Audit")
     (task,) = dag.tasks
-    assert (task.task_id, dag.timetable.serialize()["expression"], dag.catchup) == ("audit_parcels", "41 4 * * 0", False)
+    assert (task.task_id, dag.timetable.serialize()["expression"], dag.catchup) == (
+        "audit_parcels",
+        "41 4 * * 0",
+        False,
+    )
     assert [type(callback).__name__ for callback in task.on_failure_callback] == ["TellOfTask"]
     assert task.on_failure_callback[0].workflow is workflow

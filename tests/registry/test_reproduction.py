@@ -55,7 +55,9 @@ def test_a_flipped_seed_is_named(house: House) -> None:
     assert "the seed: judged 0, manifest 1" in done.differences
     assert any(text.startswith("the model digest: judged ") for text in done.differences)
     assert any(text.startswith("files.model.skops: recorded ") for text in done.differences)
-    with pytest.raises(ReproductionError, match=r"version 1 of 'parcels' is not reproduced: .*the seed: judged 0, manifest 1"):
+    with pytest.raises(
+        ReproductionError, match=r"version 1 of 'parcels' is not reproduced: .*the seed: judged 0, manifest 1"
+    ):
         done.require_equal()
 
 
@@ -68,7 +70,9 @@ def test_a_flipped_seed_is_named(house: House) -> None:
         ({"positive": False}, "positive: recorded False, rebuilt True"),
     ],
 )
-def test_a_version_that_nobody_has_judged_is_told_by_its_bytes(house: House, changes: dict[str, Any], told: str) -> None:
+def test_a_version_that_nobody_has_judged_is_told_by_its_bytes(
+    house: House, changes: dict[str, Any], told: str
+) -> None:
     version = house.register("monday3")
     rewrite_manifest(house, version, **changes)
     assert any(text.startswith(told) for text in reproduced(house, version).differences)
@@ -92,7 +96,9 @@ def test_a_changed_row_is_named_by_its_partition(house: House) -> None:
     change_a_row(house, "2026-01-14")
     done = reproduced(house, version)
     assert done.rebuilt_digest == ""
-    assert [text for text in done.differences if "partition" in text] == ["the rows of partition 2026-01-14: not those that were published"]
+    assert [text for text in done.differences if "partition" in text] == [
+        "the rows of partition 2026-01-14: not those that were published"
+    ]
 
 
 def edit_the_ledger(house: House, evidence: Path) -> None:
@@ -115,7 +121,9 @@ def remove_the_evidence(house: House, evidence: Path) -> None:
         (remove_the_evidence, "the record: the evidence of version 1 of 'parcels' is missing from the lake"),
     ],
 )
-def test_an_edited_record_is_named_though_the_model_is_the_same(house: House, edit: Callable[[House, Path], None], told: str) -> None:
+def test_an_edited_record_is_named_though_the_model_is_the_same(
+    house: House, edit: Callable[[House, Path], None], told: str
+) -> None:
     version = house.register("monday3")
     evidence = Path(house.decide(version, None).evidence_uri)
     edit(house, evidence)
@@ -150,7 +158,11 @@ def test_a_declaration_that_has_changed_since_is_taken_from_the_lake(house: Hous
     (house.workflow.folder / "features.py").write_text("def build(row):\n    return {'one': 1}\n")
     changed = with_gate(house.workflow, minimum_rows=77)
     assert reproduced(house, version, workflow=changed).is_equal
-    (kept,) = [path for path in Path(house.lake.uri).glob("parcels/_declarations/*") if path.stem in declared_digest(house, version)]
+    (kept,) = [
+        path
+        for path in Path(house.lake.uri).glob("parcels/_declarations/*")
+        if path.stem in declared_digest(house, version)
+    ]
     text = kept.read_text()
     kept.write_text(text.replace('row[\\"depot\\"]', "'north'"))
     assert kept.read_text() != text
@@ -158,7 +170,9 @@ def test_a_declaration_that_has_changed_since_is_taken_from_the_lake(house: Hous
     assert told.startswith("the declaration ")
     assert "in the lake was changed" in told
     kept.unlink()
-    with pytest.raises(ReproductionError, match=r"the declaration of 'parcels' has changed .* the old one is not in the lake"):
+    with pytest.raises(
+        ReproductionError, match=r"the declaration of 'parcels' has changed .* the old one is not in the lake"
+    ):
         reproduced(house, version, workflow=changed)
 
 
@@ -170,7 +184,9 @@ def test_rows_that_are_gone_are_told_clearly(house: House) -> None:
     version = house.register("monday3")
     (path,) = Path(house.lake.uri).glob("parcels/validated/2026-01-14/*.parquet")
     path.unlink()
-    with pytest.raises(ReproductionError, match=r"is no longer whole in the lake \(.*\). A retention or a vacuum has removed it"):
+    with pytest.raises(
+        ReproductionError, match=r"is no longer whole in the lake \(.*\). A retention or a vacuum has removed it"
+    ):
         reproduced(house, version)
 
 

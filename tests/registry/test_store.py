@@ -11,7 +11,13 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from embedded.postgres import PostgresServer, create_database
-from include.errors import ModelVersionNotFoundError, RegistryError, RegistryUnavailableError, SettingsError, TamperedModelError
+from include.errors import (
+    ModelVersionNotFoundError,
+    RegistryError,
+    RegistryUnavailableError,
+    SettingsError,
+    TamperedModelError,
+)
 from include.registry import load_version, open_registry, register_version, set_alias, version_of_alias
 from include.registry.store import store_errors
 from include.settings import read_settings
@@ -39,7 +45,9 @@ def test_a_store_that_is_down_is_unavailable(tmp_path: Path, closed_port: int, s
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    settings = read_settings({"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_REGISTRY_URI": f"sqlite:///{tmp_path}/file/mlflow.db"})
+    settings = read_settings(
+        {"UPDRAFT_HOME": str(tmp_path), "UPDRAFT_REGISTRY_URI": f"sqlite:///{tmp_path}/file/mlflow.db"}
+    )
     with pytest.raises(RegistryUnavailableError, match="cannot be made"):
         open_registry(settings)
 
@@ -88,21 +96,29 @@ def test_mlflow_sends_no_telemetry_and_draws_no_bars(house: House) -> None:
     assert os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] == "false"
 
 
-def test_the_store_may_be_a_postgresql(house: House, template: Template, postgres: PostgresServer, tmp_path: Path) -> None:
+def test_the_store_may_be_a_postgresql(
+    house: House, template: Template, postgres: PostgresServer, tmp_path: Path
+) -> None:
     """As the demo has it: MLflow's tables in PostgreSQL."""
     create_database(postgres, "registry_test")
-    settings = read_settings({"UPDRAFT_HOME": str(tmp_path / "pg"), "UPDRAFT_REGISTRY_URI": postgres.uri("registry_test")})
+    settings = read_settings(
+        {"UPDRAFT_HOME": str(tmp_path / "pg"), "UPDRAFT_REGISTRY_URI": postgres.uri("registry_test")}
+    )
     registry = open_registry(settings)
     folder = template.home / "packages" / "monday3"
     for _ in range(2):
-        found = register_version(registry, house.workflow, folder, training_id="monday3", metrics={"a": 1}, params={"b": 2})
+        found = register_version(
+            registry, house.workflow, folder, training_id="monday3", metrics={"a": 1}, params={"b": 2}
+        )
     set_alias(registry, "parcels", "champion", found.version)
     assert (found.version, version_of_alias(registry, "parcels", "champion")) == ("1", "1")
     assert load_version(registry, "parcels", "1").manifest.training_id == "monday3"
 
 
 @pytest.mark.claim("s3")
-def test_model_files_may_lie_on_s3(house: House, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_files_may_lie_on_s3(
+    house: House, template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Downloaded for the time of loading, verified there, and refused when tampered with."""
     folder = template.home / "packages" / "monday3"
     with running_s3(tmp_path / "s3") as server:

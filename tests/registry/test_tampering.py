@@ -1,4 +1,7 @@
-"""Five kinds of tampering with a stored model: each is refused before a byte of it is loaded, and what would have run leaves no mark."""
+"""
+Five kinds of tampering with a stored model: each is refused before a byte of it is loaded, and what would have run
+leaves no mark.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,9 @@ def test_a_flipped_bit_in_any_file_is_refused(house: House, version: str) -> Non
         assert load_version(house.registry, "parcels", version, lake=house.lake)  # the control: mended, it loads
 
 
-@pytest.mark.parametrize("name", ["sitecustomize.py", ".hidden", "figures.pkl", "code/loader.py", "model.skops.pkl", "MLmodel"])
+@pytest.mark.parametrize(
+    "name", ["sitecustomize.py", ".hidden", "figures.pkl", "code/loader.py", "model.skops.pkl", "MLmodel"]
+)
 def test_an_added_file_is_refused(house: House, version: str, name: str) -> None:
     path = files_of(house, version) / name
     path.parent.mkdir(exist_ok=True)
@@ -113,7 +118,10 @@ def object_array(marker: Marker) -> bytes:
 
 
 def test_a_pickle_in_disguise_never_runs(house: House, version: str, tmp_path: Path) -> None:
-    """As `model.skops`, as an array within it, bare or in NumPy's own form; with all digests made to agree, and no ledger asked."""
+    """
+    As `model.skops`, as an array within it, bare or in NumPy's own form; with all digests made to agree, and no ledger
+    asked.
+    """
     mark = tmp_path / "mark"
     pickled = pickle.dumps(Marker(mark))
     stored = (files_of(house, version) / "model.skops").read_bytes()
@@ -165,4 +173,6 @@ def relabel_the_decision(house: House, older: str, version: str) -> None:
     from include.lake.ledger import DECISIONS
     from include.lake.store import open_table
 
-    open_table(house.lake, DECISIONS).update(predicate=f"model_version = '{older}'", updates={"model_version": f"'{version}'"})
+    open_table(house.lake, DECISIONS).update(
+        predicate=f"model_version = '{older}'", updates={"model_version": f"'{version}'"}
+    )

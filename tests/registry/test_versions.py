@@ -41,7 +41,12 @@ def test_a_version_holds_package_params_and_metrics(house: House) -> None:
     assert (found.model_digest, found.as_of) == (manifest_digest(manifest), "2026-01-26T00:00:00+00:00")
     assert run.data.params == {"family": "x"}
     assert run.data.metrics == {"validation": 0.5}
-    assert {path.name for path in Path(found.uri).iterdir()} >= {"manifest.json", "model.skops", "golden.json", "features.py"}
+    assert {path.name for path in Path(found.uri).iterdir()} >= {
+        "manifest.json",
+        "model.skops",
+        "golden.json",
+        "features.py",
+    }
 
 
 def test_a_training_is_registered_once(house: House) -> None:
@@ -81,7 +86,9 @@ def test_a_version_addressed_as_file_uri_is_read_in_place(house: House) -> None:
     version = house.register("monday3")
     found = read_version(house.registry, "parcels", version)
     tags = {"updraft.training_id": "other", "updraft.model_digest": found.model_digest, "updraft.as_of": found.as_of}
-    made = house.registry.client.create_model_version("parcels", source=Path(found.uri).as_uri(), run_id=found.run_id, tags=tags)
+    made = house.registry.client.create_model_version(
+        "parcels", source=Path(found.uri).as_uri(), run_id=found.run_id, tags=tags
+    )
     assert load_version(house.registry, "parcels", str(made.version)).manifest.training_id == "monday3"
 
 
@@ -134,7 +141,8 @@ def test_who_can_write_files_and_registry_still_meets_the_ledger(house: House) -
     bring_an_older_version(files_of(house, version), house.packages)
     digest = read_version(house.registry, "parcels", older).model_digest
     house.registry.client.set_model_version_tag("parcels", version, "updraft.model_digest", digest)
-    assert load_version(house.registry, "parcels", version)  # the control: without the ledger the exchange goes unnoticed
+    # the control: without the ledger the exchange goes unnoticed
+    assert load_version(house.registry, "parcels", version)
     with pytest.raises(TamperedModelError, match="was judged as"):
         load_version(house.registry, "parcels", version, lake=house.lake)
 
@@ -218,5 +226,7 @@ def test_an_unwritable_place_of_files_is_unavailable(house: House, tmp_path: Pat
     (tmp_path / "blocked").write_text("a file where a folder should be")
     registry = replace(house.registry, artifacts_uri=str(tmp_path / "blocked"))
     with pytest.raises(RegistryError) as caught:
-        register_version(registry, house.workflow, house.packages / "monday3", training_id="monday3", metrics={}, params={})
+        register_version(
+            registry, house.workflow, house.packages / "monday3", training_id="monday3", metrics={}, params={}
+        )
     assert caught.value.is_retryable

@@ -19,7 +19,13 @@ from include.selection.problem import Problem
 from include.selection.splits import grouped_folds, k_folds
 from include.selection.text import TextScore
 
-PROBLEM = Problem(task="classification", metric="log_loss", columns=(FeatureColumn(name="a", kind="number"),), n_classes=2, random_state=0)
+PROBLEM = Problem(
+    task="classification",
+    metric="log_loss",
+    columns=(FeatureColumn(name="a", kind="number"),),
+    n_classes=2,
+    random_state=0,
+)
 
 
 @given(st.integers(6, 20), st.integers(2, 5), st.integers(0, 9))
@@ -50,7 +56,9 @@ def test_folds_keep_the_share_of_a_rare_class() -> None:
 def test_an_ensemble_is_never_worse_than_its_best_member(seed: int, max_members: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, 80)
-    predictions = [np.clip(0.5 + 0.3 * (y - 0.5) * rng.random() + 0.2 * rng.normal(size=80), 0.01, 0.99) for _ in range(6)]
+    predictions = [
+        np.clip(0.5 + 0.3 * (y - 0.5) * rng.random() + 0.2 * rng.normal(size=80), 0.01, 0.99) for _ in range(6)
+    ]
     weights = greedy_weights(PROBLEM, y, predictions, max_members=max_members)
     assert weights.sum() == pytest.approx(1)
     assert np.count_nonzero(weights) <= max_members
@@ -72,13 +80,20 @@ def test_a_text_is_scored_by_models_that_did_not_see_it() -> None:
 def test_columns_are_read_by_what_they_hold() -> None:
     said = [f"the engine number {i} broke" for i in range(300)]
     X = pd.DataFrame(
-        {"n": range(300), "flag": [True, False] * 150, "at": pd.date_range("2026-01-01", periods=300), "code": "x", "said": said}
+        {
+            "n": range(300),
+            "flag": [True, False] * 150,
+            "at": pd.date_range("2026-01-01", periods=300),
+            "code": "x",
+            "said": said,
+        }
     )
     X["empty"] = np.nan
     columns, frame = read_frame(X)
     kinds = {c.name: c.kind for c in columns}
     assert kinds == {
-        **dict.fromkeys(("n", "flag", "at_month", "at_weekday", "at_day_number"), "number"), "code": "category", "said": "text",
+        **dict.fromkeys(("n", "flag", "at_month", "at_weekday", "at_day_number"), "number"),
+        "code": "category", "said": "text",
     }  # fmt: skip
     other = as_frame(pd.DataFrame({"n": [1], "more": ["y"]}), columns)
     assert list(other) == list(frame)
@@ -102,7 +117,9 @@ def test_a_log_target_keeps_the_mean() -> None:
     y = np.exp(X[:, 0] + rng.normal(size=2000))
     assert is_skewed(y)
     assert not is_skewed(-y)
-    means = {is_mean: LogTarget(estimator=Ridge(), is_mean=is_mean).fit(X, y).predict(X).mean() for is_mean in (True, False)}
+    means = {
+        is_mean: LogTarget(estimator=Ridge(), is_mean=is_mean).fit(X, y).predict(X).mean() for is_mean in (True, False)
+    }
     assert means[True] == pytest.approx(y.mean(), rel=0.01)
     assert means[False] < 0.8 * y.mean()
 
@@ -125,7 +142,10 @@ def test_families_that_rows_are_too_many_for_are_left_out() -> None:
 
 
 def test_the_sampler_learns_from_what_was_tried() -> None:
-    """Told that small C is good, it suggests smaller ones than when told the contrary; two numbers differ, the same one does not."""
+    """
+    Told that small C is good, it suggests smaller ones than when told the contrary; two numbers differ, the same one
+    does not.
+    """
     plan = plan_of(families=("linear",))
     grid = np.logspace(-3, 1.4, 25)
     tried = {
@@ -135,7 +155,10 @@ def test_the_sampler_learns_from_what_was_tried() -> None:
         ]
         for sign in (1, -1)
     }
-    asked = {sign: [plan.configuration(n, tried[sign], families=("linear",)).params["C"] for n in range(50, 62)] for sign in (1, -1)}
+    asked = {
+        sign: [plan.configuration(n, tried[sign], families=("linear",)).params["C"] for n in range(50, 62)]
+        for sign in (1, -1)
+    }
     assert np.median(asked[1]) < np.median(asked[-1]) / 10
     assert asked[1] == [plan.configuration(n, tried[1], families=("linear",)).params["C"] for n in range(50, 62)]
     assert len(set(asked[1])) == 12

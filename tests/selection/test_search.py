@@ -38,7 +38,9 @@ def test_text_and_numbers_together_beat_either_alone() -> None:
     train, test = np.arange(N) < 400, np.arange(N) >= 400
     auc = {}
     for name, columns in {"both": list(X), "text": ["said"], "numbers": ["amount", "plan"]}.items():
-        found = search(X.loc[train, columns], y[train], task="classification", metric="log_loss", budget_seconds=60, max_trials=4)
+        found = search(
+            X.loc[train, columns], y[train], task="classification", metric="log_loss", budget_seconds=60, max_trials=4
+        )
         assert found.classes == ("no", "yes")
         auc[name] = roc_auc_score(y[test] == "yes", found.predict(X.loc[test, columns])[:, 1])
     assert auc["both"] > max(auc["text"], auc["numbers"]) + 0.02
@@ -49,7 +51,13 @@ def test_the_same_search_finds_the_same_model() -> None:
     """Past the portfolio, so that the sampler is asked as well; another seed is the control."""
     X, y = table()
     X = X[["amount", "plan"]]
-    bounds = {"task": "classification", "metric": "log_loss", "budget_seconds": 300.0, "families": ("linear",), "max_trials": 6}
+    bounds = {
+        "task": "classification",
+        "metric": "log_loss",
+        "budget_seconds": 300.0,
+        "families": ("linear",),
+        "max_trials": 6,
+    }
     first, second, other = (search(X, y, random_state=seed, **bounds) for seed in (0, 0, 1))  # type: ignore[arg-type]
     assert [o.configuration for o in first.outcomes] == [o.configuration for o in second.outcomes]
     assert len(first.outcomes) == 7
@@ -69,7 +77,8 @@ def test_several_classes_and_numbers() -> None:
     price = np.exp(X["a"].to_numpy() + 0.1 * rng.normal(size=N))
     found = search(X[:400], price[:400], task="regression", metric="rmse", budget_seconds=60, max_trials=4)
     assert found.problem.has_log
-    assert np.sqrt(np.mean((found.predict(X[400:]) - price[400:]) ** 2)) < 0.6 * price[400:].std()  # the mean alone gives 1
+    # the mean alone gives 1
+    assert np.sqrt(np.mean((found.predict(X[400:]) - price[400:]) ** 2)) < 0.6 * price[400:].std()
 
 
 def test_no_prediction_runs_off() -> None:
@@ -96,4 +105,6 @@ def test_the_budget_is_kept_and_something_is_found(budget_seconds: float, record
     assert found.members
     spent = sum(o.cpu_seconds for o in found.outcomes)
     record_property("figure", f"a budget of {budget_seconds:g} CPU s: {spent:.1f} spent")
-    assert sum(o.cpu_seconds for o in found.outcomes) <= 1.1 * budget_seconds + max(o.first_seconds for o in found.outcomes)
+    assert sum(o.cpu_seconds for o in found.outcomes) <= 1.1 * budget_seconds + max(
+        o.first_seconds for o in found.outcomes
+    )

@@ -1,4 +1,7 @@
-"""A registry with two trained models, and endpoints over real sockets: in a thread of this process, or in a process of their own."""
+"""
+A registry with two trained models, and endpoints over real sockets: in a thread of this process, or in a process of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,9 @@ def registry_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def versions(parcels: Workflow, registry_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def versions(
+    parcels: Workflow, registry_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """Registered versions by family."""
     return register_families(parcels, registry_settings, tmp_path_factory.mktemp("packages"))
 

@@ -65,7 +65,9 @@ class Client:
             connection.close()
             self._local.connection = None
             raise
-        return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, json.loads(raw) if raw else None)
+        return Reply(
+            response.status, {k.lower(): v for k, v in response.getheaders()}, json.loads(raw) if raw else None
+        )
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
         """GET."""
@@ -73,11 +75,17 @@ class Client:
 
     def post(self, path: str, content: Any = None, headers: dict[str, str] | None = None) -> Reply:
         """POST JSON."""
-        return self.ask("POST", path, json.dumps(content).encode(), {"content-type": "application/json", **(headers or {})})
+        return self.ask(
+            "POST", path, json.dumps(content).encode(), {"content-type": "application/json", **(headers or {})}
+        )
 
     def admin(self, action: str, content: Any = None) -> Reply:
         """Ask an admin route, with the token."""
-        return self.get("/admin/status", AUTHORIZED) if action == "status" else self.post(f"/admin/{action}", content, AUTHORIZED)
+        return (
+            self.get("/admin/status", AUTHORIZED)
+            if action == "status"
+            else self.post(f"/admin/{action}", content, AUTHORIZED)
+        )
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -103,7 +111,9 @@ class Client:
 class ThreadEndpoint(Client):
     """The endpoint in a thread of this process."""
 
-    def __init__(self, workflow: Workflow, settings: Settings, *, limits: Limits | None = None, follow_seconds: float = 0.2) -> None:
+    def __init__(
+        self, workflow: Workflow, settings: Settings, *, limits: Limits | None = None, follow_seconds: float = 0.2
+    ) -> None:
         super().__init__(free_port())
         limits = limits or Limits()
         self.settings = settings
@@ -133,7 +143,15 @@ class ProcessEndpoint(Client):
         self.log = folder / "endpoint.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "include.serving", "--workflow-file", str(declaration), "--port", str(self.port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "include.serving",
+                    "--workflow-file",
+                    str(declaration),
+                    "--port",
+                    str(self.port),
+                ],
                 cwd=PROJECT_ROOT,
                 stdout=log,
                 stderr=log,

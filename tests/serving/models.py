@@ -33,7 +33,9 @@ def train_package(workflow: Workflow, folder: Path, *, table: pa.Table, family: 
     columns = feature_columns_of(features)
     configuration = with_rounds(next(c for c in PORTFOLIO if c.family == family), 150)
     y = labels_of(workflow, table)
-    pipeline = fit_whole(problem_of(workflow, columns, classes=(), y=y), feature_frame(features, columns), y, configuration)
+    pipeline = fit_whole(
+        problem_of(workflow, columns, classes=(), y=y), feature_frame(features, columns), y, configuration
+    )
     golden_rows = [{name: _as_json(value) for name, value in row.items()} for row in table.slice(0, 20).to_pylist()]
     predictions = pipeline.predict_proba(feature_frame(features[:20], columns))[:, 1].tolist()
     manifest = ModelManifest(
@@ -54,7 +56,12 @@ def train_package(workflow: Workflow, folder: Path, *, table: pa.Table, family: 
         positive=True,
         task="classification",
         libraries={},
-        trained_rows={"n_rows": table.num_rows, "row_ids_digest": digest_bytes(b""), "train_start": "", "train_end": ""},
+        trained_rows={
+            "n_rows": table.num_rows,
+            "row_ids_digest": digest_bytes(b""),
+            "train_start": "",
+            "train_end": "",
+        },
     )
     save_model(
         folder,

@@ -45,7 +45,13 @@ BAD_BODIES = [
     ("object for a number", JSON, _row(distance_km={"a": 1}), 422, "'distance_km'"),
     ("no time", JSON, _row(sent_at="yesterday"), 422, "ISO 8601"),
     ("no known column", JSON, b'{"colour": "red"}', 422, "none of the model's columns"),
-    ("second row wrong", JSON, json.dumps([PARCEL, {**PARCEL, "weight_kg": "heavy"}]).encode(), 422, "row 1: column 'weight_kg'"),
+    (
+        "second row wrong",
+        JSON,
+        json.dumps([PARCEL, {**PARCEL, "weight_kg": "heavy"}]).encode(),
+        422,
+        "row 1: column 'weight_kg'",
+    ),
     ("the feature function fails", JSON, _row(sent_at=None), 422, "no features can be made"),
     ("1,001 rows", JSON, json.dumps([{"depot": "east"}] * 1_001).encode(), 413, "1,000 rows"),
     ("2 MiB", JSON, b'{"depot": "' + b"x" * 2_000_000 + b'"}', 413, "1,048,576 bytes"),
@@ -80,8 +86,12 @@ BAD_TENSORS = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "body", "status", "words"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES])
-def test_bad_body_is_refused_clearly(linear: ThreadEndpoint, headers: dict[str, str], body: bytes, status: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "words"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES]
+)
+def test_bad_body_is_refused_clearly(
+    linear: ThreadEndpoint, headers: dict[str, str], body: bytes, status: int, words: str
+) -> None:
     reply = linear.ask("POST", "/invocations", body, headers)
     assert reply.status == status
     assert words in reply.message
@@ -89,8 +99,12 @@ def test_bad_body_is_refused_clearly(linear: ThreadEndpoint, headers: dict[str, 
     assert linear.get("/ping").status == 200
 
 
-@pytest.mark.parametrize(("body", "status", "words"), [case[1:] for case in BAD_TENSORS], ids=[case[0] for case in BAD_TENSORS])
-def test_bad_tensors_are_refused_in_the_protocols_form(linear: ThreadEndpoint, body: bytes, status: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "words"), [case[1:] for case in BAD_TENSORS], ids=[case[0] for case in BAD_TENSORS]
+)
+def test_bad_tensors_are_refused_in_the_protocols_form(
+    linear: ThreadEndpoint, body: bytes, status: int, words: str
+) -> None:
     reply = linear.ask("POST", V2, body, JSON)
     assert reply.status == status
     assert words in reply.content["error"]
@@ -99,7 +113,10 @@ def test_bad_tensors_are_refused_in_the_protocols_form(linear: ThreadEndpoint, b
 def test_a_good_row_passes_where_the_bad_ones_did_not(linear: ThreadEndpoint) -> None:
     """The control: these tests would mean nothing if everything was refused."""
     assert linear.ask("POST", "/invocations", _row(), JSON).status == 200
-    assert linear.ask("POST", "/invocations", b"depot,distance_km,sent_at\neast,,2026-01-06T09:30:00Z\n", CSV).status == 200
+    assert (
+        linear.ask("POST", "/invocations", b"depot,distance_km,sent_at\neast,,2026-01-06T09:30:00Z\n", CSV).status
+        == 200
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/v2/models/other", "/invocations/", "/v2/models/parcels/versions/99", "/%00"])
@@ -107,7 +124,9 @@ def test_unknown_route(linear: ThreadEndpoint, path: str) -> None:
     assert linear.get(path).status == 404
 
 
-@pytest.mark.parametrize(("method", "path", "allow"), [("GET", "/invocations", "POST"), ("DELETE", "/ping", "GET"), ("PUT", V2, "POST")])
+@pytest.mark.parametrize(
+    ("method", "path", "allow"), [("GET", "/invocations", "POST"), ("DELETE", "/ping", "GET"), ("PUT", V2, "POST")]
+)
 def test_wrong_method_names_the_right_one(linear: ThreadEndpoint, method: str, path: str, allow: str) -> None:
     reply = linear.ask(method, path)
     assert (reply.status, reply.headers["allow"]) == (405, allow)
@@ -126,19 +145,25 @@ def _exchange(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
 
 def test_body_without_length_is_bounded_too(linear: ThreadEndpoint) -> None:
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = (
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     answer = _exchange(linear.port, head, *[chunk] * 40, b"0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"1,048,576 bytes" in answer
 
 
 def test_a_client_that_ignores_a_413_still_gets_to_read_it(linear: ThreadEndpoint) -> None:
-    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30000000\r\n\r\n"
+    head = (
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30000000\r\n\r\n"
+    )
     answer = _exchange(linear.port, head, *[b" " * 1_000_000] * 30)
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize(("value", "is_kept"), [("order-17.a_B", True), ("a b", False), ("x" * 65, False), ("ü", False)])
+@pytest.mark.parametrize(
+    ("value", "is_kept"), [("order-17.a_B", True), ("a b", False), ("x" * 65, False), ("ü", False)]
+)
 def test_request_id_is_kept_only_if_plain(linear: ThreadEndpoint, value: str, is_kept: bool) -> None:
     reply = linear.post("/invocations", PARCEL, {"x-request-id": value.encode().decode("latin-1")})
     assert (reply.headers["x-request-id"] == value) is is_kept

@@ -33,7 +33,11 @@ def make_log(folder: Path) -> PredictionLog:
 
 def append(log: PredictionLog, request_id: str, n_rows: int = 1) -> None:
     log.append(
-        request_id=request_id, model_version="1", inputs=[{"depot": "east"}] * n_rows, scores=[0.25] * n_rows, labels=[False] * n_rows
+        request_id=request_id,
+        model_version="1",
+        inputs=[{"depot": "east"}] * n_rows,
+        scores=[0.25] * n_rows,
+        labels=[False] * n_rows,
     )
 
 
@@ -51,7 +55,9 @@ def ask_until_gone(endpoint: ProcessEndpoint, answered: list[str], name: str) ->
 def drive(endpoint: ProcessEndpoint, number: signal.Signals, seconds: float) -> list[str]:
     """Let three clients ask, send the signal, and give back which rows were answered."""
     answered: list[list[str]] = [[] for _ in range(3)]
-    threads = [threading.Thread(target=ask_until_gone, args=(endpoint, answered[i], f"{number.name}-{i}")) for i in range(3)]
+    threads = [
+        threading.Thread(target=ask_until_gone, args=(endpoint, answered[i], f"{number.name}-{i}")) for i in range(3)
+    ]
     for thread in threads:
         thread.start()
     time.sleep(seconds)
@@ -62,7 +68,9 @@ def drive(endpoint: ProcessEndpoint, number: signal.Signals, seconds: float) -> 
 
 
 @pytest.mark.claim("serving")
-def test_killed_and_terminated_processes_lose_nothing(tmp_path: Path, settings: Settings, versions: dict[str, str]) -> None:
+def test_killed_and_terminated_processes_lose_nothing(
+    tmp_path: Path, settings: Settings, versions: dict[str, str]
+) -> None:
     """The real process: SIGKILL in the middle of traffic, a restart, SIGTERM in the middle of traffic."""
     lake = open_lake(settings)
     promote(lake, "parcels", versions["linear"])
@@ -78,7 +86,10 @@ def test_killed_and_terminated_processes_lose_nothing(tmp_path: Path, settings: 
     assert min(n_killed, len(answered) - n_killed) > 50
 
     table = logged(lake)
-    found = [f"{request_id}/{row}" for request_id, row in zip(table["request_id"].to_pylist(), table["row_index"].to_pylist(), strict=True)]
+    found = [
+        f"{request_id}/{row}"
+        for request_id, row in zip(table["request_id"].to_pylist(), table["row_index"].to_pylist(), strict=True)
+    ]
     assert len(set(found)) == len(found)
     assert set(answered) <= set(found)
     # What was logged but not seen to be answered: at most the requests in flight at the two signals.
@@ -94,7 +105,8 @@ from include.serving.prediction_log import PredictionLog
 folder, name = Path(sys.argv[1]), sys.argv[2]
 log = PredictionLog(folder / "spool", lake=Lake(uri=str(folder / "lake")), table="parcels/predictions")
 for i in range(3):
-    log.append(request_id=f"{name}-{i}", model_version="1", inputs=[{"depot": "east"}] * 2, scores=[0.25] * 2, labels=[False] * 2)
+    log.append(request_id=f"{name}-{i}", model_version="1", inputs=[{"depot": "east"}] * 2, scores=[0.25] * 2,
+    labels=[False] * 2)
 log.collect()
 """
 
@@ -106,7 +118,9 @@ def collect_in_process(folder: Path, name: str, crash_at: str) -> int:
     ).returncode
 
 
-@pytest.mark.parametrize("moment", ["predictions.before_numbering", "predictions.before_commit", "predictions.before_deletion"])
+@pytest.mark.parametrize(
+    "moment", ["predictions.before_numbering", "predictions.before_commit", "predictions.before_deletion"]
+)
 def test_a_kill_while_collecting_neither_loses_nor_doubles(tmp_path: Path, moment: str) -> None:
     assert collect_in_process(tmp_path, "control", "") == 0
     assert collect_in_process(tmp_path, "killed", moment) == -signal.SIGKILL
@@ -159,7 +173,11 @@ def test_a_lake_that_is_away_keeps_the_spool(tmp_path: Path) -> None:
 def test_rows_wake_the_collector(tmp_path: Path) -> None:
     """The time alone would take ten minutes."""
     log = PredictionLog(
-        tmp_path / "spool", lake=Lake(uri=str(tmp_path / "lake")), table="parcels/predictions", every_seconds=600, every_rows=50
+        tmp_path / "spool",
+        lake=Lake(uri=str(tmp_path / "lake")),
+        table="parcels/predictions",
+        every_seconds=600,
+        every_rows=50,
     )
     log.start()
     time.sleep(0.1)
@@ -184,7 +202,9 @@ def test_a_full_disk_refuses_the_answer_and_keeps_the_file_whole(tmp_path: Path)
         "except SpoolFullError as error: sys.exit(str(error))\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    run = subprocess.run(command, cwd=PROJECT_ROOT, env={"PYTHONPATH": str(PROJECT_ROOT)}, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        command, cwd=PROJECT_ROOT, env={"PYTHONPATH": str(PROJECT_ROOT)}, capture_output=True, text=True, check=False
+    )
     assert (run.returncode, "only 40 of 60 bytes fit" in run.stderr) == (1, True)
     (path,) = tmp_path.glob("open-*.jsonl")
     assert path.read_bytes() == b"x" * 59 + b"\n"

@@ -62,14 +62,18 @@ def test_boosting_equals_offline(
 
 
 @pytest.mark.parametrize("n_rows", [2, 300])
-def test_csv_equals_offline(linear: ThreadEndpoint, versions: dict[str, str], rows: list[dict[str, Any]], n_rows: int) -> None:
+def test_csv_equals_offline(
+    linear: ThreadEndpoint, versions: dict[str, str], rows: list[dict[str, Any]], n_rows: int
+) -> None:
     """An empty cell is a missing value: some weights are."""
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=COLUMNS)
     writer.writeheader()
     writer.writerows(rows[:n_rows])
     reply = linear.ask("POST", "/invocations", file.getvalue().encode(), {"content-type": "text/csv; charset=utf-8"})
-    np.testing.assert_allclose(scores_of(reply), offline(linear.settings, versions["linear"], rows[:n_rows]), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        scores_of(reply), offline(linear.settings, versions["linear"], rows[:n_rows]), rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("n_rows", "is_nested"), [(1, True), (40, False)])
@@ -80,11 +84,15 @@ def test_tensors_equal_offline(
     inputs = []
     for name, datatype in datatypes.items():
         data = [[row[name]] if is_nested else row[name] for row in rows[:n_rows]]
-        inputs.append({"name": name, "datatype": datatype, "shape": [n_rows, 1] if is_nested else [n_rows], "data": data})
+        inputs.append(
+            {"name": name, "datatype": datatype, "shape": [n_rows, 1] if is_nested else [n_rows], "data": data}
+        )
     reply = linear.post("/v2/models/parcels/infer", {"id": "batch-7", "inputs": inputs})
     label, score = reply.content["outputs"]
     assert (reply.content["id"], score["shape"]) == ("batch-7", [n_rows])
-    np.testing.assert_allclose(score["data"], offline(linear.settings, versions["linear"], rows[:n_rows]), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        score["data"], offline(linear.settings, versions["linear"], rows[:n_rows]), rtol=0, atol=1e-9
+    )
     assert label["data"] == [value >= 0.5 for value in score["data"]]
 
 
@@ -108,7 +116,11 @@ def test_protocol_routes(linear: ThreadEndpoint, versions: dict[str, str]) -> No
     assert described == linear.get("/v2/models/parcels").content
     assert {"name": "sent_at", "datatype": "BYTES", "shape": [-1]} in described["inputs"]
     assert [output["name"] for output in described["outputs"]] == ["label", "score"]
-    body = {"inputs": [{"name": name, "datatype": "BYTES", "shape": [1], "data": [PARCEL[name]]} for name in ("depot", "sent_at")]}
+    body = {
+        "inputs": [
+            {"name": name, "datatype": "BYTES", "shape": [1], "data": [PARCEL[name]]} for name in ("depot", "sent_at")
+        ]
+    }
     assert linear.post(f"/v2/models/parcels/versions/{version}/infer", body).content["model_version"] == version
     assert linear.get("/version").content["model_version"] == version
     assert linear.ask("HEAD", "/ping").status == 200
@@ -140,7 +152,10 @@ def test_every_answered_row_is_in_the_lake(linear: ThreadEndpoint, rows: list[di
     linear.post("/invocations", {"depot": 3}, {"x-request-id": "refused-1"})
     assert linear.admin("flush").content == {"rows": 3}
     table = deltalake.DeltaTable(f"{linear.settings.lake_uri}/parcels/predictions").to_pyarrow_table()
-    found = sorted((row for row in table.to_pylist() if row["request_id"] in ("logged-1", "refused-1")), key=lambda row: row["row_index"])
+    found = sorted(
+        (row for row in table.to_pylist() if row["request_id"] in ("logged-1", "refused-1")),
+        key=lambda row: row["row_index"],
+    )
     assert [row["score"] for row in found] == [prediction["score"] for prediction in answer["predictions"]]
     assert [json.loads(row["inputs"])["parcel_id"] for row in found] == [row["parcel_id"] for row in rows[:3]]
     assert {row["partition_key"] for row in found} == {found[0]["predicted_at"].date().isoformat()}

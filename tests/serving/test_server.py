@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from embedded.postgres import free_port
-from include.errors import DeclarationError, ModelVersionNotFoundError, RegistryUnavailableError, TamperedModelError, UpdraftError
+from include.errors import (
+    DeclarationError,
+    ModelVersionNotFoundError,
+    RegistryUnavailableError,
+    TamperedModelError,
+    UpdraftError,
+)
 from include.lake.store import open_lake
 from include.serving.__main__ import main
 from include.serving.server import find_workflow
@@ -81,7 +87,8 @@ def test_a_workflow_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"), [("none.py", None, "no file"), ("a.py", "x = 1", "declares no"), ("a.txt", "", "no Python")]
+    ("name", "text", "words"),
+    [("none.py", None, "no file"), ("a.py", "x = 1", "declares no"), ("a.txt", "", "no Python")],
 )
 def test_a_file_that_declares_nothing(tmp_path: Path, name: str, text: str | None, words: str) -> None:
     if text is not None:
@@ -137,7 +144,9 @@ def test_why_a_version_is_not_staged(error: UpdraftError, status: int) -> None:
 def test_a_tampered_version_is_never_served(own: ThreadEndpoint, versions: dict[str, str]) -> None:
     """One byte of the stored model is changed: staging refuses it, and the champion goes on answering."""
     (stored,) = (
-        path for path in Path(own.settings.artifacts_uri).rglob("model.skops") if "boosting" in (path.parent / "manifest.json").read_text()
+        path
+        for path in Path(own.settings.artifacts_uri).rglob("model.skops")
+        if "boosting" in (path.parent / "manifest.json").read_text()
     )
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

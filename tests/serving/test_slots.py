@@ -95,7 +95,9 @@ def test_no_such_version(endpoint: ThreadEndpoint, version: object, status: int)
     assert endpoint.get("/ping").status == 200
 
 
-def test_a_version_that_fails_to_load_keeps_the_old_one(parcels: Workflow, settings: Settings, versions: dict[str, str]) -> None:
+def test_a_version_that_fails_to_load_keeps_the_old_one(
+    parcels: Workflow, settings: Settings, versions: dict[str, str]
+) -> None:
     """The ledger names a version that the registry does not have: the old one serves on, and the status says why."""
     promote(open_lake(settings), "parcels", versions["linear"])
     with ThreadEndpoint(parcels, settings) as endpoint:

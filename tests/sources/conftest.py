@@ -27,12 +27,19 @@ ORDER BY id -- in this order
 def rows() -> list[tuple[int, datetime, datetime, str | None]]:
     """Two days, a row a minute; the first is at the day's first moment."""
     return [
-        (i, START + timedelta(minutes=i), START + timedelta(minutes=i + 90), None if i % 7 == 0 else f"note {i}") for i in range(2 * 1440)
+        (i, START + timedelta(minutes=i), START + timedelta(minutes=i + 90), None if i % 7 == 0 else f"note {i}")
+        for i in range(2 * 1440)
     ]
 
 
 def declare(**changes: Any) -> DatabaseSource:
-    parts = {"conn_id": "db", "query": "extract.sql", "event_time": "sent_at", "known_time": "recorded_at", "timeout_seconds": 30}
+    parts = {
+        "conn_id": "db",
+        "query": "extract.sql",
+        "event_time": "sent_at",
+        "known_time": "recorded_at",
+        "timeout_seconds": 30,
+    }
     return DatabaseSource(**{**parts, **changes})
 
 
@@ -43,7 +50,9 @@ def execute(postgres: PostgresServer) -> Iterator[Callable[..., None]]:
     connection = psycopg2.connect(postgres.uri("sources"))
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE shipments (id bigint PRIMARY KEY, sent_at timestamptz, recorded_at timestamptz, note text)")
+        cursor.execute(
+            "CREATE TABLE shipments (id bigint PRIMARY KEY, sent_at timestamptz, recorded_at timestamptz, note text)"
+        )
         cursor.executemany("INSERT INTO shipments VALUES (%s, %s, %s, %s)", rows())
         cursor.execute("CREATE INDEX ON shipments (sent_at)")
         cursor.execute("CREATE TABLE secrets AS SELECT * FROM shipments")
@@ -63,7 +72,9 @@ def sqlite_path(tmp_path: Path) -> Path:
     path = tmp_path / "shipments.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE shipments (id INTEGER PRIMARY KEY, sent_at TEXT, recorded_at TEXT, note TEXT)")
-    texts = [(i, f"{sent:%Y-%m-%d %H:%M:%S}", f"{known:%Y-%m-%dT%H:%M:%S}+00:00", note) for i, sent, known, note in rows()]
+    texts = [
+        (i, f"{sent:%Y-%m-%d %H:%M:%S}", f"{known:%Y-%m-%dT%H:%M:%S}+00:00", note) for i, sent, known, note in rows()
+    ]
     connection.executemany("INSERT INTO shipments VALUES (?, ?, ?, ?)", texts)
     connection.commit()
     connection.close()

@@ -39,7 +39,10 @@ def test_bounds_become_parameters_wherever_they_stand():
     ],
 )
 def test_what_is_no_code_stays_as_it_is(skipped, dialect):
-    assert bind(f"SELECT {skipped}, 1 FROM t WHERE {BOTH}", dialect) == f"SELECT {skipped}, 1 FROM t WHERE e >= <S> AND e < <E>"
+    assert (
+        bind(f"SELECT {skipped}, 1 FROM t WHERE {BOTH}", dialect)
+        == f"SELECT {skipped}, 1 FROM t WHERE e >= <S> AND e < <E>"
+    )
 
 
 @pytest.mark.parametrize("tail", [";", " ; -- done; really", ";\n/* end */\n", "-- :partition_end"])
@@ -61,7 +64,10 @@ def test_a_second_statement_is_refused(second):
         ("SELECT 1", "does not name :partition_start and :partition_end"),
         ("SELECT 1 WHERE e >= :partition_start", "does not name :partition_end"),
         ("SELECT 1 WHERE e >= :partition_start -- AND e < :partition_end", "does not name :partition_end"),
-        ("SELECT 1 WHERE e >= :partition_strat AND e < :partition_end", r"does not name :partition_start \(it names :partition_strat\)"),
+        (
+            "SELECT 1 WHERE e >= :partition_strat AND e < :partition_end",
+            r"does not name :partition_start \(it names :partition_strat\)",
+        ),
         (f"SELECT :today WHERE {BOTH}", ":today is unknown"),
     ],
 )

@@ -39,7 +39,9 @@ class Orders:
     def __init__(self, path: Path) -> None:
         self.uri = f"sqlite:///{path}"
         self._connection = sqlite3.connect(path, isolation_level=None)
-        self._connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, sent_at TEXT, updated_at TEXT, price REAL)")
+        self._connection.execute(
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, sent_at TEXT, updated_at TEXT, price REAL)"
+        )
 
     def put(self, number: int, price: float, *, sent: datetime | None = START, updated: datetime = START) -> None:
         row = (number, f"{sent:%Y-%m-%d %H:%M:%S}" if sent else None, f"{updated:%Y-%m-%d %H:%M:%S}", price)
@@ -63,7 +65,13 @@ def workflow(tmp_path: Path) -> Workflow:
 
 def declare(folder: Path) -> Workflow:
     source = DatabaseSource(
-        conn_id="db", query="extract.sql", event_time="sent_at", known_time="updated_at", key=("id",), incremental=True, overlap="1 hour"
+        conn_id="db",
+        query="extract.sql",
+        event_time="sent_at",
+        known_time="updated_at",
+        key=("id",),
+        incremental=True,
+        overlap="1 hour",
     )
     workflow = declare_workflow(folder, source=source, partition=Partition(every="day", start=date(2026, 1, 1)))
     (workflow.folder / "extract.sql").write_text(QUERY)
@@ -142,7 +150,9 @@ def test_a_row_without_event_time_is_in_the_partition_of_its_known_time(workflow
 
 
 def test_nothing_collected_is_said(workflow, lake):
-    with pytest.raises(PartitionError, match=r"nothing of 'parcels' has been collected yet: run parcels.ingest by hand"):
+    with pytest.raises(
+        PartitionError, match=r"nothing of 'parcels' has been collected yet: run parcels.ingest by hand"
+    ):
         extract_partition(workflow, KEY, connection_uri=None, lake=lake, token=1)
 
 
@@ -174,7 +184,10 @@ def test_killed_anywhere_every_version_is_there_once(workflow, orders, lake, poi
     ("changes", "message"),
     [
         ({"incremental": True}, "incremental needs the key"),
-        ({"incremental": True, "key": ("id",), "replay": "replayable"}, "replay='replayable' does not go with incremental=True"),
+        (
+            {"incremental": True, "key": ("id",), "replay": "replayable"},
+            "replay='replayable' does not go with incremental=True",
+        ),
         ({"replay": "archived"}, "replay='archived' does not go with incremental=False"),
     ],
 )

@@ -16,7 +16,9 @@ def test_every_spelling_of_postgresql_is_one(scheme):
     assert "crt" not in repr(connection)
 
 
-@pytest.mark.parametrize("uri", ["sqlite:////data/a b.db", "sqlite://%2Fdata%2Fa%20b.db", "sqlite:///%2Fdata%2Fa%20b.db"])
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////data/a b.db", "sqlite://%2Fdata%2Fa%20b.db", "sqlite:///%2Fdata%2Fa%20b.db"]
+)
 def test_every_spelling_of_a_sqlite_path_is_one(uri):
     assert read_connection_uri(uri).address == "/data/a b.db"
 

@@ -18,7 +18,9 @@ def read(uri, query=QUERY, window=DAY, **changes) -> pa.Table:
 
 def test_a_partition_is_the_rows_of_its_window_in_the_querys_order(uri):
     table = read(uri)
-    assert table.schema == pa.schema([("id", pa.int64()), ("sent_at", UTC), ("recorded_at", UTC), ("note", pa.string())])
+    assert table.schema == pa.schema(
+        [("id", pa.int64()), ("sent_at", UTC), ("recorded_at", UTC), ("note", pa.string())]
+    )
     assert [tuple(row.values()) for row in table.to_pylist()] == rows()[:1440]
 
 
@@ -45,12 +47,18 @@ def test_a_bound_is_never_pasted(uri):
         (("id, sent_at", "idd, sent_at"), "refuses the query: .*idd"),
         (("SELECT", "SELEKT"), "refuses the query: .*syntax error"),
         (("AND sent_at < :partition_end", ""), "extract.sql: does not name :partition_end"),
-        (("sent_at, recorded_at", "sent_at AS event, recorded_at"), "has no column 'sent_at', which source.event_time names"),
+        (
+            ("sent_at, recorded_at", "sent_at AS event, recorded_at"),
+            "has no column 'sent_at', which source.event_time names",
+        ),
         (("recorded_at, note", "note"), "has no column 'recorded_at', which source.known_time names"),
         (("note FROM", "note, note FROM"), "repeats the column 'note'|duplicate column name: note"),
         (("note FROM", "note AS row_id FROM"), "'row_id' is a name that Updraft gives itself"),
         (("id, sent_at", "id AS sent_at"), "'sent_at' is int64, not a time"),
-        (("AND sent_at < :partition_end", "OR sent_at < :partition_end"), "2880 of the first 2880 rows|1440 of the first 2880 rows"),
+        (
+            ("AND sent_at < :partition_end", "OR sent_at < :partition_end"),
+            "2880 of the first 2880 rows|1440 of the first 2880 rows",
+        ),
     ],
 )
 def test_a_wrong_query_is_named_and_not_retried(uri, change, message):
@@ -64,7 +72,9 @@ def test_a_wrong_query_is_named_and_not_retried(uri, change, message):
 
 
 def test_a_missing_key_column_is_named(uri):
-    with pytest.raises(SourceQueryError, match=r"no column 'parcel_id', which source\.key names: it has id, sent_at, recorded_at, note"):
+    with pytest.raises(
+        SourceQueryError, match=r"no column 'parcel_id', which source\.key names: it has id, sent_at, recorded_at, note"
+    ):
         read(uri, key=("parcel_id",))
 
 

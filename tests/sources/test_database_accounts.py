@@ -1,4 +1,7 @@
-"""A real database that restates its rows and changes its columns: every version is accounted for, no change passes unseen."""
+"""
+A real database that restates its rows and changes its columns: every version is accounted for, no change
+passes unseen.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,26 @@ pytestmark = pytest.mark.claim("accounts")
 
 KEYS = ["2026-01-05", "2026-01-06", "2026-01-07"]
 ORDERS_A_DAY = 200
-TABLE = "(id int PRIMARY KEY, sent_at timestamptz, updated_at timestamptz, depot text, price float8, quantity int, is_returned bool)"
+TABLE = (
+    "(id int PRIMARY KEY, sent_at timestamptz, updated_at timestamptz, depot text, price float8, quantity int, "
+    "is_returned bool)"
+)
 CHANGES = "SELECT * FROM orders WHERE updated_at >= :known_after AND updated_at < :known_until ORDER BY updated_at, id"
 DAY = "SELECT * FROM {} WHERE sent_at >= :partition_start AND sent_at < :partition_end ORDER BY id"
 
 PRICE, DEPOT = "price: expect_column_values_to_be_between", "depot: expect_column_values_to_be_in_set"
-RETURNED, VERSION = "is_returned: expect_column_values_to_not_be_null", "id, updated_at: expect_compound_columns_to_be_unique"
+RETURNED, VERSION = (
+    "is_returned: expect_column_values_to_not_be_null",
+    "id, updated_at: expect_compound_columns_to_be_unique",
+)
 SUITE: dict[str, Any] = {
     "name": "orders",
     "expectations": [
         {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 5}},
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "price", "min_value": 0, "max_value": 1000}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "price", "min_value": 0, "max_value": 1000},
+        },
         {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "depot", "value_set": ["north", "south"]}},
         {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "is_returned"}},
         {"type": "expect_compound_columns_to_be_unique", "kwargs": {"column_list": ["id", "updated_at"]}},
@@ -54,7 +66,14 @@ FAULTS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 def order(number: int, **changes: Any) -> dict[str, Any]:
     """A good order, known an hour after it was sent."""
     sent = START + timedelta(days=number // ORDERS_A_DAY, minutes=number % ORDERS_A_DAY)
-    row = {"id": number, "sent_at": sent, "updated_at": sent + timedelta(hours=1), "depot": "north", "price": 9.5, "quantity": 1}
+    row = {
+        "id": number,
+        "sent_at": sent,
+        "updated_at": sent + timedelta(hours=1),
+        "depot": "north",
+        "price": 9.5,
+        "quantity": 1,
+    }
     return {**row, "is_returned": False, **changes}
 
 
@@ -84,7 +103,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def declare(folder: Path, query: str, **source: Any) -> Workflow:
-    declared = {"conn_id": "db", "query": "extract.sql", "event_time": "sent_at", "known_time": "updated_at", "key": ("id",), **source}
+    declared = {
+        "conn_id": "db",
+        "query": "extract.sql",
+        "event_time": "sent_at",
+        "known_time": "updated_at",
+        "key": ("id",),
+        **source,
+    }
     partition = Partition(every="day", start=date(2026, 1, 1))
     workflow = declare_workflow(folder, source=DatabaseSource(**declared), partition=partition, suite=SUITE)
     (workflow.folder / "extract.sql").write_text(query)
@@ -92,7 +118,10 @@ def declare(folder: Path, query: str, **source: Any) -> Workflow:
 
 
 def test_each_version_of_a_restated_row_is_judged_for_itself(database, uri, tmp_path):
-    """A correction heals no older version: what was known then stays refused, and what is known now is published beside it."""
+    """
+    A correction heals no older version: what was known then stays refused, and what is known now is published beside
+    it.
+    """
     workflow, lake = declare(tmp_path / "w", CHANGES, incremental=True), Lake(uri=str(tmp_path / "lake"))
     numbers = range(ORDERS_A_DAY * len(KEYS))
     faults = {number: FAULTS[number // 4 % len(FAULTS)] for number in numbers if number % 4 == 0}
@@ -108,7 +137,9 @@ def test_each_version_of_a_restated_row_is_judged_for_itself(database, uri, tmp_
     of_two_days = range(2 * ORDERS_A_DAY)
     mended, broken = [n for n in of_two_days if n % 4 == 0][:40], [n for n in of_two_days if n % 4 == 1][:20]
     changed = [n for n in of_two_days if n % 4 == 2][-20:]
-    second = [order(n, updated_at=now, price=5.0) for n in (*mended, *changed)] + [order(n, updated_at=now, price=-5.0) for n in broken]
+    second = [order(n, updated_at=now, price=5.0) for n in (*mended, *changed)] + [
+        order(n, updated_at=now, price=-5.0) for n in broken
+    ]
     columns = ", ".join(f"{name} = excluded.{name}" for name in first[0])
     database(f"INSERT INTO orders VALUES %s ON CONFLICT (id) DO UPDATE SET {columns}", second)
     report = collect_partition(workflow, KEYS[2], connection_uri=uri, lake=lake, token=2)
@@ -116,10 +147,15 @@ def test_each_version_of_a_restated_row_is_judged_for_itself(database, uri, tmp_
     for key in report.reopened:
         ingest(workflow, key, lake=lake)
 
-    reasons = {(n, order(n)["updated_at"]): why for n, (_, why) in faults.items()} | {(n, now): (PRICE,) for n in broken}
+    reasons = {(n, order(n)["updated_at"]): why for n, (_, why) in faults.items()} | {
+        (n, now): (PRICE,) for n in broken
+    }
     versions = [(row["id"], row["updated_at"]) for row in (*first, *second)]
     expected = Expected(
-        n_in=680, n_published=510, reasons_by_row=reasons, published=[version for version in versions if version not in reasons]
+        n_in=680,
+        n_published=510,
+        reasons_by_row=reasons,
+        published=[version for version in versions if version not in reasons],
     )
     assert (expected.n_quarantined, expected.n_kinds) == (170, 6)
     assert_accounted(lake, "parcels", expected, marker_column=("id", "updated_at"))
@@ -141,15 +177,25 @@ RETYPED = "column '{}' is {}, but the table holds it as {}"
 OTHER_ORDER = "CREATE VIEW turned AS SELECT is_returned, quantity, price, depot, updated_at, sent_at, id FROM altered"
 ALTERATIONS = [
     Alteration("added", "ADD COLUMN note text", note="column 'note' (string) is new since 2026-01-05"),
-    Alteration("added with a default", "ADD COLUMN weight float8 DEFAULT 1", note="column 'weight' (double) is new since 2026-01-05"),
-    Alteration("added json", "ADD COLUMN extra jsonb DEFAULT '{}'", note="column 'extra' (string) is new since 2026-01-05"),
+    Alteration(
+        "added with a default",
+        "ADD COLUMN weight float8 DEFAULT 1",
+        note="column 'weight' (double) is new since 2026-01-05",
+    ),
+    Alteration(
+        "added json", "ADD COLUMN extra jsonb DEFAULT '{}'", note="column 'extra' (string) is new since 2026-01-05"
+    ),
     Alteration("dropped", "DROP COLUMN quantity", stop=GONE.format("quantity", "int32")),
     Alteration("renamed", "RENAME COLUMN quantity TO quantities", stop="was it renamed to 'quantities'? Bring it back"),
     Alteration("a rule's column dropped", "DROP COLUMN depot", stop=GONE.format("depot", "string")),
     Alteration("the event time dropped", "DROP COLUMN sent_at", stop='column "sent_at" does not exist'),
     Alteration("number to text", "ALTER price TYPE text", stop=RETYPED.format("price", "string", "double")),
     Alteration("integer widened", "ALTER quantity TYPE bigint", stop=RETYPED.format("quantity", "int64", "int32")),
-    Alteration("flag to integer", "ALTER is_returned TYPE int USING is_returned::int", stop=RETYPED.format("is_returned", "int32", "bool")),
+    Alteration(
+        "flag to integer",
+        "ALTER is_returned TYPE int USING is_returned::int",
+        stop=RETYPED.format("is_returned", "int32", "bool"),
+    ),
     Alteration("text bounded", "ALTER depot TYPE varchar(20)"),
     Alteration("other order", f"ADD CHECK (true); {OTHER_ORDER}", query=DAY.replace("{}", "turned")),
 ]

@@ -1,4 +1,7 @@
-"""A database that stops in the midst of a read: nothing half is kept, the error says retry, and the retry reads everything."""
+"""
+A database that stops in the midst of a read: nothing half is kept, the error says retry, and the retry reads
+everything.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ CREATE TABLE shipments AS SELECT i AS id, TIMESTAMPTZ '2026-01-05 00:00+00' + i 
 CREATE TABLE pace AS SELECT 300 AS seconds;
 """
 QUERY = """
-SELECT id, sent_at, sent_at AS recorded_at, note, pg_sleep((SELECT seconds FROM pace) * (id = 1300)::int)::text AS nap FROM shipments
+SELECT id, sent_at, sent_at AS recorded_at, note,
+       pg_sleep((SELECT seconds FROM pace) * (id = 1300)::int)::text AS nap FROM shipments
 WHERE sent_at >= :partition_start AND sent_at < :partition_end ORDER BY id
 """
 
@@ -48,7 +52,10 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; sessions that outlive a killed server hold its memory for a moment, and a new one refuses to start beside them."""
+        """
+        Start it; sessions that outlive a killed server hold its memory for a moment, and a new one refuses to start
+        beside them.
+        """
         for _ in range(50):
             with self._log.open("ab") as log:
                 self.process = subprocess.Popen(self.parts.command(), stdout=log, stderr=log, start_new_session=True)
@@ -85,7 +92,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def workflow(tmp_path: Path) -> Workflow:
-    source = DatabaseSource(conn_id="db", query="extract.sql", event_time="sent_at", known_time="recorded_at", timeout_seconds=600)
+    source = DatabaseSource(
+        conn_id="db", query="extract.sql", event_time="sent_at", known_time="recorded_at", timeout_seconds=600
+    )
     workflow = declare_workflow(tmp_path / "w", source=source)
     (workflow.folder / "extract.sql").write_text(QUERY)
     return workflow
@@ -113,7 +122,9 @@ def test_a_read_that_its_server_left_keeps_nothing_and_its_retry_reads_all(serve
     error = stop_in_midst(server, how, extract).exception()
     assert isinstance(error, SourceUnavailableError)
     assert error.is_retryable
-    assert re.fullmatch(r"extract\.sql: PostgreSQL database 'postgres' at 127\.0\.0\.1:\d+ broke off: .*: retry", str(error), re.DOTALL)
+    assert re.fullmatch(
+        r"extract\.sql: PostgreSQL database 'postgres' at 127\.0\.0\.1:\d+ broke off: .*: retry", str(error), re.DOTALL
+    )
     assert not table_exists(lake, "parcels/raw")
     with pytest.raises(SourceUnavailableError, match=r"does not answer: .*: retry, or check that the server runs"):
         extract()
@@ -130,7 +141,11 @@ def test_control_a_read_that_writes_as_it_goes_keeps_half_a_day(server, tmp_path
         connection = psycopg2.connect(server.parts.uri())
         with contextlib.closing(connection), connection.cursor("stream") as cursor, path.open("w", newline="") as file:
             cursor.itersize = 100
-            cursor.execute(QUERY.replace(":partition_start", "'2026-01-05 00:00+00'").replace(":partition_end", "'2026-01-06 00:00+00'"))
+            cursor.execute(
+                QUERY.replace(":partition_start", "'2026-01-05 00:00+00'").replace(
+                    ":partition_end", "'2026-01-06 00:00+00'"
+                )
+            )
             csv.writer(file).writerows(cursor)
 
     assert isinstance(stop_in_midst(server, signal.SIGQUIT, read_naively).exception(), psycopg2.Error)

@@ -21,7 +21,8 @@ def lake(tmp_path):
 @pytest.fixture
 def shipments(tmp_path):
     workflow = declare_workflow(
-        tmp_path / "w", source=DatabaseSource(conn_id="db", query="extract.sql", event_time="sent_at", known_time="recorded_at")
+        tmp_path / "w",
+        source=DatabaseSource(conn_id="db", query="extract.sql", event_time="sent_at", known_time="recorded_at"),
     )
     (workflow.folder / "extract.sql").write_text(QUERY)
     return workflow
@@ -33,7 +34,12 @@ def test_a_partition_is_archived_as_it_came_with_its_positions(shipments, uri, l
     columns = ["id", "sent_at", "recorded_at", "note"]
     assert [tuple(row.values()) for row in archived.select(columns).to_pylist()] == rows()[:1440]
     assert archived["source_position"].to_pylist() == list(range(1440))
-    assert (report.table, report.partition_key, report.n_rows, report.is_changed) == ("parcels/raw", "2026-01-05", 1440, True)
+    assert (report.table, report.partition_key, report.n_rows, report.is_changed) == (
+        "parcels/raw",
+        "2026-01-05",
+        1440,
+        True,
+    )
     assert json.loads(json.dumps(asdict(report))) == asdict(report)
 
 

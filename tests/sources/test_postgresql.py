@@ -58,7 +58,10 @@ def test_a_timestamp_without_zone_is_taken_as_utc(postgres_uri, execute):
     finally:
         execute("ALTER ROLE reader RESET timezone")
     assert table.schema.field("recorded_at").type == UTC
-    assert [str(table[name][0]) for name in ("sent_at", "recorded_at")] == ["2026-01-05 05:00:00+00:00", "2026-01-05 09:00:00+00:00"]
+    assert [str(table[name][0]) for name in ("sent_at", "recorded_at")] == [
+        "2026-01-05 05:00:00+00:00",
+        "2026-01-05 09:00:00+00:00",
+    ]
 
 
 def test_an_infinite_timestamp_is_refused(postgres_uri):
@@ -75,11 +78,13 @@ def test_casts_keep_the_order_of_the_query(postgres_uri):
     ("query", "message"),
     [
         (QUERY.replace("shipments", "secrets"), r"permission denied for table secrets \(42501\): GRANT SELECT"),
-        (QUERY.replace("shipments", "nowhere"), r"relation \"nowhere\" does not exist \(42P01\): check the table's name"),
+        (QUERY.replace("shipments", "nowhere"), r"relation \"nowhere\" does not exist \(42P01\): check the table's "
+r"name"),
         (QUERY.replace("id, sent", "ids, sent"), r"column \"ids\" does not exist .*\(42703\): .*id"),
         (QUERY.replace("note FROM", "note::int FROM"), r'invalid input syntax for type integer: "…"'),
         (QUERY.replace("id, sent", "1 / (id - 700), sent"), "division by zero"),
-        ("WITH gone AS (DELETE FROM shipments WHERE sent_at >= :partition_start AND sent_at < :partition_end RETURNING *) TABLE gone",
+        ("WITH gone AS (DELETE FROM shipments WHERE sent_at >= :partition_start AND sent_at < :partition_end "
+"RETURNING *) TABLE gone",
          "read-only|permission denied|data-modifying"),
     ],
 )  # fmt: skip
@@ -119,7 +124,9 @@ def test_the_server_stops_a_slow_query_at_the_deadline(postgres_uri):
 
 
 def test_a_connection_that_breaks_is_retried(postgres_uri, execute):
-    timer = threading.Timer(0.7, execute, ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'"])
+    timer = threading.Timer(
+        0.7, execute, ["SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'"]
+    )
     timer.start()
     with pytest.raises(SourceUnavailableError, match="broke off: terminating connection"):
         read(postgres_uri, QUERY.replace("note FROM", "note, pg_sleep(1)::text AS nap FROM"))
@@ -131,7 +138,8 @@ def test_the_index_is_used_for_bound_settings(execute, postgres_uri, postgres):
     with psycopg2.connect(postgres.uri("sources")) as connection, connection.cursor() as cursor:
         cursor.execute("ANALYZE shipments; SELECT set_config('updraft.partition_start', '2026-01-05 07:00+00', true)")
         cursor.execute(
-            "EXPLAIN SELECT note FROM shipments WHERE sent_at >= current_setting('updraft.partition_start')::timestamptz "
+            "EXPLAIN SELECT note FROM shipments WHERE sent_at >= "
+            "current_setting('updraft.partition_start')::timestamptz "
             "AND sent_at < current_setting('updraft.partition_start')::timestamptz + interval '1 hour'"
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())

@@ -107,7 +107,8 @@ def test_datetime_makes_other_forms_comparable(sqlite_path):
     connection.commit()
     connection.close()
     query = QUERY.replace(
-        "sent_at >= :partition_start AND sent_at", "datetime(sent_at) >= datetime(:partition_start) AND datetime(sent_at)"
+        "sent_at >= :partition_start AND sent_at",
+        "datetime(sent_at) >= datetime(:partition_start) AND datetime(sent_at)",
     )
     assert read(f"sqlite:///{sqlite_path}", query).num_rows == 1440
 
@@ -144,7 +145,10 @@ input()
 
 def test_the_source_is_never_written(sqlite_path):
     with pytest.raises(SourceQueryError):
-        read(f"sqlite:///{sqlite_path}", "DELETE FROM shipments WHERE sent_at >= :partition_start AND sent_at < :partition_end RETURNING *")
+        read(
+            f"sqlite:///{sqlite_path}",
+            "DELETE FROM shipments WHERE sent_at >= :partition_start AND sent_at < :partition_end RETURNING *",
+        )
     assert read(f"sqlite:///{sqlite_path}").num_rows == 1440
 
 

@@ -1,4 +1,7 @@
-"""The flagship of sensors: a station's 47 weeks through a real broker, counted against the file itself; a model beats persistence."""
+"""
+The flagship of sensors: a station's 47 weeks through a real broker, counted against the file itself; a model beats
+persistence.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         n_published = [publish_due(home, uri, now=moment) for moment in moments]
         report = collect_partition(BY_MONTH, f"{now:%Y-%m}", connection_uri=uri, lake=lake, token=1)
         shift = timedelta(days=published_shift_days(home))
-        played = Played(lake=lake, home=home, now=now, shift=shift, n_published=(*n_published,), n_collected=report.counts["messages"])
+        played = Played(
+            lake=lake,
+            home=home,
+            now=now,
+            shift=shift,
+            n_published=(*n_published,),
+            n_collected=report.counts["messages"],
+        )
         for key in played.months:
             ingest(BY_MONTH, key, connection_uri=None, lake=lake)
         yield played
@@ -84,7 +94,9 @@ def hours(played: Played) -> dict[datetime, float | None]:
     found = {}
     with install_readings(played.home).open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            at = datetime(*(int(row[name]) for name in ("year", "month", "day", "hour")), tzinfo=UTC) - timedelta(hours=8)
+            at = datetime(*(int(row[name]) for name in ("year", "month", "day", "hour")), tzinfo=UTC) - timedelta(
+                hours=8
+            )
             found[at + played.shift] = None if row["pm2.5"] == "NA" else float(row["pm2.5"])
     assert len(found) == 43_824
     return found
@@ -122,10 +134,22 @@ def test_a_row_knows_the_hours_before_it_as_the_file_has_them(played, hours):
 
 
 def test_the_model_beats_persistence(played, hours, tmp_path, monkeypatch):
-    """On four weeks that it never saw. Persistence, by the file and scikit-learn alone: the hour 24 before says how bad it will be."""
+    """
+    On four weeks that it never saw. Persistence, by the file and scikit-learn alone: the hour 24 before says how bad it
+    will be.
+    """
     monkeypatch.setenv("UPDRAFT_HOME", str(played.home))
     snapshot = pin_snapshot(BY_MONTH, played.as_of, lake=played.lake)
-    run_trials(BY_MONTH, snapshot, lake=played.lake, training_id="t" * 16, worker=0, n_workers=1, budget_seconds=60, max_trials=3)
+    run_trials(
+        BY_MONTH,
+        snapshot,
+        lake=played.lake,
+        training_id="t" * 16,
+        worker=0,
+        n_workers=1,
+        budget_seconds=60,
+        max_trials=3,
+    )
     manifest = fit_model(BY_MONTH, snapshot, lake=played.lake, training_id="t" * 16, folder=tmp_path)
     model = load_model(tmp_path, expected_digest=manifest_digest(manifest))
     test, fitted = (read_snapshot(BY_MONTH, snapshot, lake=played.lake, part=part) for part in ("test", "fit"))

@@ -1,4 +1,7 @@
-"""10,000 bad readings of twelve kinds for air_quality: each is quarantined for its reasons, and a mended suite heals its own."""
+"""
+10,000 bad readings of twelve kinds for air_quality: each is quarantined for its reasons, and a mended suite heals its
+own.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +39,31 @@ DIRECTION = "wind_direction: expect_column_values_to_be_in_set (no direction tha
 KINDS: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     "cut": (500, {}, ("source: payload: not JSON", *NOTHING)),
     "no time": (500, {"measured_at": None}, NO_TIME),
-    "the clock says 1970": (500, {"measured_at": "1970-01-01T00:00:00Z"}, ("source: measured_at: lies before the workflow's start",)),
-    "the clock says 2099": (500, {"measured_at": "2099-01-01T00:00:00Z"}, ("source: measured_at: lies after the row's arrival",)),
+    "the clock says 1970": (
+        500,
+        {"measured_at": "1970-01-01T00:00:00Z"},
+        ("source: measured_at: lies before the workflow's start",),
+    ),
+    "the clock says 2099": (
+        500,
+        {"measured_at": "2099-01-01T00:00:00Z"},
+        ("source: measured_at: lies after the row's arrival",),
+    ),
     "decimal comma": (1_000, {"pm25": "12,5"}, ("source: pm25: no number", NO_PM25)),
     "no particles": (1_000, {"pm25": None}, (NO_PM25,)),
-    "too many particles": (1_000, {"pm25": 1500}, (f"pm25: {BETWEEN} (what the instrument for particles can measure)",)),
+    "too many particles": (
+        1_000,
+        {"pm25": 1500},
+        (f"pm25: {BETWEEN} (what the instrument for particles can measure)",),
+    ),
     "too hot": (1_000, {"temperature": 80}, (f"temperature: {BETWEEN} (no temperature of air in °C)",)),
     "thin air": (1_000, {"pressure": 20}, (f"pressure: {BETWEEN} (no pressure of air in hPa at Beijing's height)",)),
     "no direction": (1_000, {"wind_direction": "UP"}, (DIRECTION,)),
-    "backward wind": (1_000, {"wind_run": -1}, (f"wind_run: {BETWEEN} (wind since it last turned, in m/s summed over hours)",)),
+    "backward wind": (
+        1_000,
+        {"wind_run": -1},
+        (f"wind_run: {BETWEEN} (wind since it last turned, in m/s summed over hours)",),
+    ),
     "no name of a station": (
         1_000,
         {"station": "Station {number}"},
@@ -66,8 +85,10 @@ class Readings:
 def message_of(number: int, changes: dict[str, Any], *, at: datetime) -> tuple[str, bytes]:
     """A reading from a station of its own, whose topic marks its row."""
     reading = {
-        "station": f"s{number}", "number": 1, "measured_at": str(at), "sent_at": str(at + timedelta(minutes=10)), "pm25": 50.0,
-        "dew_point": -5, "temperature": 10, "pressure": 1020, "wind_direction": "NW", "wind_run": 3.5, "snow_hours": 0, "rain_hours": 0,
+        "station": f"s{number}", "number": 1, "measured_at": str(at),
+        "sent_at": str(at + timedelta(minutes=10)), "pm25": 50.0,
+        "dew_point": -5, "temperature": 10, "pressure": 1020, "wind_direction": "NW", "wind_run": 3.5,
+        "snow_hours": 0, "rain_hours": 0,
         **changes,
     }  # fmt: skip
     reading["station"] = reading["station"].format(number=number)
@@ -124,7 +145,10 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readings]:
         for day in days:
             ingest(tolerant, day, connection_uri=None, lake=lake)
         expected = Expected(
-            n_in=len(published) + len(reasons), n_published=len(published), reasons_by_row=reasons, published=sorted(published)
+            n_in=len(published) + len(reasons),
+            n_published=len(published),
+            reasons_by_row=reasons,
+            published=sorted(published),
         )
         yield Readings(workflow=tolerant, lake=lake, days=days, expected=expected)
 
@@ -153,7 +177,8 @@ def test_a_replay_by_a_mended_suite_heals_exactly_its_readings_and_a_second_one_
     )
     for n_healed in (1_000, 0):
         replays = (
-            replay_partition(mended, day, lake=readings.lake, token=new_token(), run_id="r", try_id=str(n_healed)) for day in readings.days
+            replay_partition(mended, day, lake=readings.lake, token=new_token(), run_id="r", try_id=str(n_healed))
+            for day in readings.days
         )
         assert sum(report.rows_healed for report in replays) == n_healed
         assert_accounted(readings.lake, "air_quality", after, marker_column="source_name")

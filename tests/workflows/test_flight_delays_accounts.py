@@ -1,4 +1,7 @@
-"""Ten thousand bad flights of fifteen kinds in a real database: each is quarantined for the right reasons, and no other row is."""
+"""
+Ten thousand bad flights of fifteen kinds in a real database: each is quarantined for the right reasons, and no other
+row is.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +36,18 @@ BAD_A_DAY = [770] * 12 + [760]
 
 TABLES = """
 CREATE SCHEMA nyc;
-CREATE TABLE nyc.flights (flight_id text, sched_dep_utc timestamptz, recorded_at timestamptz, carrier text, flight int, tailnum text,
+CREATE TABLE nyc.flights (flight_id text, sched_dep_utc timestamptz, recorded_at timestamptz, carrier text,
+       flight int, tailnum text,
     origin text, dest text, distance int, sched_hour int, sched_minute int, dep_time int, dep_delay float8);
 CREATE TABLE nyc.planes (tailnum text, built int, engines int, seats int);
 CREATE TABLE nyc.airports (faa text, lat float8, lon float8, alt int);
-CREATE TABLE nyc.weather (origin text, observed_at timestamptz, temp float8, dewp float8, humid float8, wind_dir int, wind_speed float8,
+CREATE TABLE nyc.weather (origin text, observed_at timestamptz, temp float8, dewp float8, humid float8,
+       wind_dir int, wind_speed float8,
     wind_gust float8, precip float8, pressure float8, visib float8);
 INSERT INTO nyc.planes VALUES ('N1', 2004, 2, 182);
 INSERT INTO nyc.airports VALUES ('ORD', 41.98, -87.9, 668);
-INSERT INTO nyc.weather SELECT 'JFK', TIMESTAMPTZ '2026-01-05 00:00+00' + i * INTERVAL '1 hour', 40, 30, 60, 250, 10, NULL, 0, 1012, 10
+INSERT INTO nyc.weather SELECT 'JFK', TIMESTAMPTZ '2026-01-05 00:00+00' + i * INTERVAL '1 hour', 40, 30, 60,
+       250, 10, NULL, 0, 1012, 10
 FROM generate_series(-4, 24 * 14) AS i;
 """
 
@@ -71,8 +77,14 @@ FAULTS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"sched_hour": 24}, (f"sched_hour: {BETWEEN} (local hour of the day)",)),
     ({"sched_minute": 60}, (f"sched_minute: {BETWEEN} (minute of the hour)",)),
     ({"flight_id": None}, (NO_ID, "flight_id: key is missing")),
-    ({"recorded_at": None}, (f"recorded_at: {NULL} (not known when this was reported)", "recorded_at: known time is missing")),
-    ({"carrier": "a-a", "dest": "", "distance": 10**6, "dep_delay": None}, (CARRIER_CODE, AIRPORT_CODE, MILES, CANCELLED)),
+    (
+        {"recorded_at": None},
+        (f"recorded_at: {NULL} (not known when this was reported)", "recorded_at: known time is missing"),
+    ),
+    (
+        {"carrier": "a-a", "dest": "", "distance": 10**6, "dep_delay": None},
+        (CARRIER_CODE, AIRPORT_CODE, MILES, CANCELLED),
+    ),
 ]
 
 
@@ -134,7 +146,9 @@ def flights_uri(postgres: PostgresServer) -> str:
     connection = psycopg2.connect(postgres.uri("injected_flights"))
     with connection, connection.cursor() as cursor:
         cursor.execute(TABLES)
-        execute_values(cursor, "INSERT INTO nyc.flights VALUES %s", [tuple(row.values()) for row in rows], page_size=2000)
+        execute_values(
+            cursor, "INSERT INTO nyc.flights VALUES %s", [tuple(row.values()) for row in rows], page_size=2000
+        )
     connection.close()
     return postgres.uri("injected_flights")
 
@@ -157,8 +171,13 @@ def test_each_of_ten_thousand_bad_flights_is_quarantined_for_its_reasons(lake, e
     assert_accounted(lake, "flight_delays", expected, marker_column="flight")
 
 
-# The suite as somebody mends it: a fourth airport, codes in small letters, the hour 24. Rows that break another rule as well stay.
-MENDED = {"origin": {"value_set": ["EWR", "JFK", "LGA", "SWF"]}, "carrier": {"regex": "^[A-Za-z0-9]{2}$"}, "sched_hour": {"max_value": 24}}
+# The suite as somebody mends it: a fourth airport, codes in small letters, the hour 24. Rows that break another rule as
+# well stay.
+MENDED = {
+    "origin": {"value_set": ["EWR", "JFK", "LGA", "SWF"]},
+    "carrier": {"regex": "^[A-Za-z0-9]{2}$"},
+    "sched_hour": {"max_value": 24},
+}
 HEALED = {(NEW_YORK,), (CARRIER_CODE,), (f"sched_hour: {BETWEEN} (local hour of the day)",)}
 N_REPLAYED = 3
 
@@ -168,7 +187,11 @@ def mended_workflow(folder: Path) -> Workflow:
     suite = json.loads(workflow.expectations_path.read_text())
     for rule in suite["expectations"]:
         changes = MENDED.get(rule["kwargs"].get("column"), {})
-        rule["kwargs"] |= {name: value for name, value in changes.items() if name in rule["kwargs"] and not rule["meta"].get("severity")}
+        rule["kwargs"] |= {
+            name: value
+            for name, value in changes.items()
+            if name in rule["kwargs"] and not rule["meta"].get("severity")
+        }
     (folder / "expectations.json").write_text(json.dumps(suite))
     return workflow.model_copy(update={"folder": folder})
 
@@ -181,13 +204,18 @@ def test_a_replay_by_a_mended_suite_heals_exactly_its_flights_and_a_second_one_n
     healed = {n for n, reasons in expected.reasons_by_row.items() if n <= of_three_days and reasons in HEALED}
     assert len(healed) == 433
     still = {n: reasons for n, reasons in expected.reasons_by_row.items() if n not in healed}
-    after = replace(expected, n_published=expected.n_published + 433, reasons_by_row=still, published={*expected.published, *healed})
+    after = replace(
+        expected, n_published=expected.n_published + 433, reasons_by_row=still, published={*expected.published, *healed}
+    )
 
     def replay(key: str) -> ReplayReport:
         return replay_partition(mended, key, lake=copy, token=new_token(), run_id="replay", try_id="replay")
 
     reports = [replay(key) for key in keys()[:N_REPLAYED]]
-    assert (sum(report.rows_healed for report in reports), {report.rows_newly_quarantined for report in reports}) == (433, {0})
+    assert (sum(report.rows_healed for report in reports), {report.rows_newly_quarantined for report in reports}) == (
+        433,
+        {0},
+    )
     assert_accounted(copy, "flight_delays", after, marker_column="flight")
     again = [replay(key) for key in keys()[:N_REPLAYED]]
     assert [(report.is_changed, report.rows_healed) for report in again] == [(False, 0)] * N_REPLAYED

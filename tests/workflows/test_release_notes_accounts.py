@@ -1,4 +1,7 @@
-"""10,000 bad entries of eleven kinds in release notes: each is quarantined for its reasons, and a mended suite heals its own."""
+"""
+10,000 bad entries of eleven kinds in release notes: each is quarantined for its reasons, and a mended suite heals its
+own.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,11 @@ NO_TEXT = "text: expect_column_values_to_not_be_null (an entry without a word)"
 KINDS: dict[str, tuple[int, dict[str, str], tuple[str, ...]]] = {
     "no day": (500, {"released": ""}, ("source: released_at: is missing", *LACKS_DAY)),
     "no such day": (500, {"released": "Released: Smarch 1, 2015"}, ("source: released_at: is no time", *LACKS_DAY)),
-    "before the first release": (300, {"released": "Released: March 1, 1999"}, ("source: released_at: lies before the workflow's start",)),
+    "before the first release": (
+        300,
+        {"released": "Released: March 1, 1999"},
+        ("source: released_at: lies before the workflow's start",),
+    ),
     "no number of a release": (1_200, {"release": "next"}, (RELEASE,)),
     "no digest": (1_200, {"id": "change-x{number}"}, (ENTRY,)),
     "no anchor": (1_200, {"id": ""}, ("source: entry: is missing", "entry: key is missing")),
@@ -46,7 +53,11 @@ KINDS: dict[str, tuple[int, dict[str, str], tuple[str, ...]]] = {
     "two letters": (1_200, {"text": "{short}"}, (f"text: {LENGTHS} (an entry is a sentence at least, and no book)",)),
     "no section": (1_200, {"section": "ORM!"}, (SECTION,)),
     "unreadable bytes": (1_200, {"text": "M\udcffller {number}"}, ("source: text: is no text", NO_TEXT)),
-    "too many references": (300, {"links": "101"}, ("n_references: expect_column_values_to_be_between (references of an entry)",)),
+    "too many references": (
+        300,
+        {"links": "101"},
+        ("n_references: expect_column_values_to_be_between (references of an entry)",),
+    ),
 }
 
 
@@ -66,14 +77,17 @@ def release_of(number: int, changes: dict[str, str]) -> tuple[str, tuple[str | N
     month = datetime(2015, number % len(MONTHS) + 1, 5)
     short = f"{number % 26 + 97:c}{number // 26 % 26 + 97:c}"
     parts = {
-        "released": f"Released: {month:%B} 5, 2015", "release": f"1.0.{number}", "section": "orm", "text": f"Something {number} is mended.",
+        "released": f"Released: {month:%B} 5, 2015", "release": f"1.0.{number}", "section": "orm", "text": "Something "
+f"{number} is mended.",
         "id": f"change-{md5(str(number).encode()).hexdigest()}", "links": "1",
         **{name: text.format(number=number, short=short) for name, text in changes.items()},
     }  # fmt: skip
     links = "<a class=external href=x>1</a>" * int(parts["links"])
     html = (
-        f'<section><h2 class="release-version">{parts["release"]}</h2>{parts["released"]}<section><h3>{parts["section"]}</h3><div>'
-        f'<p class="caption"><strong>[bug]</strong><span class="target" id="{parts["id"]}"></span></p><p>{parts["text"]}</p>{links}'
+        "<section><h2 "
+        f'class="release-version">{parts["release"]}</h2>{parts["released"]}<section><h3>{parts["section"]}</h3><div>'
+        '<p class="caption"><strong>[bug]</strong><span class="target" '
+        f'id="{parts["id"]}"></span></p><p>{parts["text"]}</p>{links}'
         "</div></section></section>"
     )
     text = None if "\udcff" in parts["text"] else parts["text"] or None
@@ -103,7 +117,10 @@ def write_site(folder: Path, arrival: datetime) -> tuple[Expected, set[tuple[str
 
 
 def month_with_a_minute_left() -> datetime:
-    """A moment of the month, by UTC: an entry without a day belongs to that of its retrieval, which has to be one that is ingested here."""
+    """
+    A moment of the month, by UTC: an entry without a day belongs to that of its retrieval, which has to be one that is
+    ingested here.
+    """
     while (datetime.now(UTC) + timedelta(minutes=1)).month != datetime.now(UTC).month:
         time.sleep(1)
     return datetime.now(UTC)
@@ -148,7 +165,8 @@ def test_a_replay_by_a_mended_suite_heals_exactly_its_entries_and_a_second_one_n
     )
     for n_healed in (1_200, 0):
         reports = [
-            replay_partition(mended, key, lake=notes.lake, token=new_token(), run_id="r", try_id=str(n_healed)) for key in notes.keys
+            replay_partition(mended, key, lake=notes.lake, token=new_token(), run_id="r", try_id=str(n_healed))
+            for key in notes.keys
         ]
         assert sum(report.rows_healed for report in reports) == n_healed
         assert_accounted(notes.lake, "release_notes", after, marker_column=("entry", "text"))

@@ -13,7 +13,8 @@ from include.workflows.release_notes.pages import parse
 PAGE = """
 <section><h2 class="release-version">1.0.9</h2>Released: {day}
 <section><h3>orm</h3><ul><li>
-<p class="caption"><strong>[orm] [bug]</strong><span class="target" id="change-abc"></span></p><p>Fixed <code>x</code> in y.</p>
+<p class="caption"><strong>[orm] [bug]</strong><span class="target" id="change-abc"></span></p>
+<p>Fixed <code>x</code> in y.</p>
 </li></ul></section></section>
 """
 
@@ -23,7 +24,9 @@ def entry(day: str) -> dict:
     return found
 
 
-@pytest.mark.parametrize("day", ["October 20, 2015", "Tue Oct 20 2015", "Tue, Oct 20, 2015", "Tuesday, October 20, 2015"])
+@pytest.mark.parametrize(
+    "day", ["October 20, 2015", "Tue Oct 20 2015", "Tue, Oct 20, 2015", "Tuesday, October 20, 2015"]
+)
 def test_a_day_is_read_in_each_of_its_forms(day):
     assert entry(day)["released_at"] == datetime(2015, 10, 20, tzinfo=UTC)
 

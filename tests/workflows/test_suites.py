@@ -22,6 +22,8 @@ def test_every_workflow_has_a_suite():
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
 def test_each_suite_bounds_the_number_of_rows_and_asks_for_values(path: Path):
     rules = json.loads(path.read_text(encoding="utf-8"))["expectations"]
-    lower = [rule["kwargs"].get("min_value") or rule["kwargs"].get("min_ratio") for rule in rules if rule["type"] in VOLUME]
+    lower = [
+        rule["kwargs"].get("min_value") or rule["kwargs"].get("min_ratio") for rule in rules if rule["type"] in VOLUME
+    ]
     assert any(bound and bound > 0 for bound in lower)
     assert any(rule["type"] == "expect_column_values_to_not_be_null" for rule in rules)

@@ -1,8 +1,9 @@
 """
 From texts to typed values, exactly or not at all.
 
-A text is a value only if it is written as that type writes it: no blank, no sign that could be left out, no leading zero, no digit that
-would be lost. `00123` is no integer, `1e400` is no number, 2^53 + 1 is an integer but no number, and 30 February is no date.
+A text is a value only if it is written as that type writes it: no blank, no sign that could be left out, no leading
+zero, no digit that would be lost. `00123` is no integer, `1e400` is no number, 2^53 + 1 is an integer but no number,
+and 30 February is no date.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from include.sources.times import UTC_TIMESTAMP
 
 _INTEGER = r"^(0|-?[1-9][0-9]{0,18})$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
-_DAY = r"[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-9]))"
+_DAY = (
+    r"[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-9]))"
+)
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
 _ZONE = r"(?:Z|[+-](?:0[0-9]|1[0-4]):?[0-5][0-9])"
 _TIMESTAMP = rf"^{_DAY}(?:[T ]{_CLOCK}{_ZONE}?)?$"
@@ -80,7 +84,14 @@ def _with_point(texts: pa.Array) -> pa.Array:
 
 
 def _caster(kind: str) -> Callable[[pa.Array, str], pa.Array]:
-    casters = {"text": _text, "integer": _integer, "number": _number, "boolean": _boolean, "timestamp": _timestamp, "date": _date}
+    casters = {
+        "text": _text,
+        "integer": _integer,
+        "number": _number,
+        "boolean": _boolean,
+        "timestamp": _timestamp,
+        "date": _date,
+    }
     return casters.get(kind, _decimal)
 
 
@@ -122,7 +133,9 @@ def _boolean(texts: pa.Array, _kind: str) -> pa.Array:
 
 def _timestamp(texts: pa.Array, _kind: str) -> pa.Array:
     texts = _real_days(_only(texts, _TIMESTAMP))
-    texts = pc.if_else(pc.equal(pc.binary_length(texts), 10), pc.binary_join_element_wise(texts, "00:00:00", " "), texts)
+    texts = pc.if_else(
+        pc.equal(pc.binary_length(texts), 10), pc.binary_join_element_wise(texts, "00:00:00", " "), texts
+    )
     zoned = pc.match_substring_regex(texts, f"{_ZONE}$")
     return pc.if_else(zoned, texts, pc.binary_join_element_wise(texts, "Z", "")).cast(UTC_TIMESTAMP)
 
@@ -132,7 +145,10 @@ def _date(texts: pa.Array, _kind: str) -> pa.Array:
 
 
 def _real_days(texts: pa.Array) -> pa.Array:
-    """Leave out what the pattern can't: 29 February of other years, the year 0, and moments that a zone takes out of the calendar."""
+    """
+    Leave out what the pattern can't: 29 February of other years, the year 0, and moments that a zone takes out of the
+    calendar.
+    """
     is_odd = pc.fill_null(pc.match_substring_regex(texts, "^(....-02-29|0000|0001-01-01|9999-12-31)"), False)
     return _keep_if(texts, is_odd, _is_day) if is_odd.true_count else texts
 

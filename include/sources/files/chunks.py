@@ -15,7 +15,10 @@ from include.workflow import FileSource
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where a record stands: its place among the file's bytes, or, in a format that has no lines, its row, from 1 on; and what it holds."""
+    """
+    Where a record stands: its place among the file's bytes, or, in a format that has no lines, its row, from 1 on; and
+    what it holds.
+    """
 
     data: bytes | None
     byte_offset: int | None = None
@@ -28,7 +31,8 @@ class Chunk:
     """
     Some records of a file, in its order.
 
-    `rows` holds the declared columns, all null where `errors` (an array of text) says what is wrong. `locate` tells where a record stood.
+    `rows` holds the declared columns, all null where `errors` (an array of text) says what is wrong. `locate` tells
+    where a record stood.
     """
 
     rows: pa.RecordBatch

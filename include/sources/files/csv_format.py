@@ -1,8 +1,10 @@
 """
-CSV, strictly: a line is a record exactly as wide as the header, with quotes only where they belong, or it is one bad row.
+CSV, strictly: a line is a record exactly as wide as the header, with quotes only where they belong, or it is one bad
+row.
 
-Arrow's parser does the work, but is only shown lines that can be read in one way: it would let a stray quote swallow the lines that follow,
-and drop quotes inside a field. The lines are looked at by linear-time patterns first, all at once.
+Arrow's parser does the work, but is only shown lines that can be read in one way: it would let a stray quote swallow
+the lines that follow, and drop quotes inside a field. The lines are looked at by linear-time patterns first, all at
+once.
 """
 
 from __future__ import annotations
@@ -75,8 +77,9 @@ class _Form:
         """
         Join lines to records where a quoted value spans them. A record that is not whole yet is the second result.
 
-        A line with an odd number of quotes opens a value that the next such line closes. Where what results is no well-formed record, the
-        first of the lines alone is bad: the others are looked at anew, so that a stray quote swallows nothing.
+        A line with an odd number of quotes opens a value that the next such line closes. Where what results is no
+        well-formed record, the first of the lines alone is bad: the others are looked at anew, so that a stray quote
+        swallows nothing.
         """
         quote = str(self.source.quote)
         odd = np.flatnonzero(pc.count_substring(block.records(), quote).to_numpy() % 2)
@@ -99,7 +102,11 @@ class _Form:
         start, stop = int(block.bounds[first]), int(block.bounds[end])
         if stop - start > MOST_BYTES or any(first <= position < end for position in block.errors):
             return False
-        return bool(pc.match_substring_regex(binary_array(block.text[start:stop], np.array([0, stop - start])), self.record)[0].as_py())
+        return bool(
+            pc.match_substring_regex(binary_array(block.text[start:stop], np.array([0, stop - start])), self.record)[
+                0
+            ].as_py()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +120,15 @@ class _Header:
 def _read_header(block: Block, form: _Form, name: str) -> _Header:
     first = block.part(0, 1)
     if first.is_cut:
-        raise UnreadableFileError(name, "it ends within its header: the file was cut", byte_offset=block.offset + len(block.raw))
+        raise UnreadableFileError(
+            name, "it ends within its header: the file was cut", byte_offset=block.offset + len(block.raw)
+        )
     if block.errors.get(0):
         raise SourceQueryError(f"{name}: the header: {block.errors[0]}; is source.encoding right?")
     if b"\0" in first.text or not pc.match_substring_regex(first.records(), form.record)[0].as_py():
-        raise SourceQueryError(f"{name}: the header is no line of names with {form.source.delimiter!r} between: is source.delimiter right?")
+        raise SourceQueryError(
+            f"{name}: the header is no line of names with {form.source.delimiter!r} between: is source.delimiter right?"
+        )
     width = int(_widths(first.records(), form)[0])
     names = [column[0].as_py() for column in _parse(first.text, form, width=width, wanted=range(width))]
     return _Header(width=width, positions=place_columns(names, form.source, file=name))
@@ -170,7 +181,8 @@ def _errors_of(block: Block, records: pa.Array, header: _Header, form: _Form) ->
     blank = _blank_lines(block, records, header)
     for position in np.flatnonzero((~is_formed | (widths != header.width)) & ~blank).tolist():
         errors[position] = (
-            f"line has {widths[position]} {'field' if widths[position] == 1 else 'fields'}, the header has {header.width}"
+            f"line has {widths[position]} {'field' if widths[position] == 1 else 'fields'}, the header has "
+            f"{header.width}"
             if is_formed[position]
             else _explain(records[position].as_py(), form)
         )
@@ -186,7 +198,9 @@ def _is_formed(block: Block, records: pa.Array, form: _Form) -> np.ndarray:
         doubtful = doubtful | _holds(records, "\r")
     if doubtful.any():
         looked_at = np.flatnonzero(doubtful)
-        is_formed[looked_at] = pc.match_substring_regex(records.take(pa.array(looked_at)), form.record).to_numpy(zero_copy_only=False)
+        is_formed[looked_at] = pc.match_substring_regex(records.take(pa.array(looked_at)), form.record).to_numpy(
+            zero_copy_only=False
+        )
     if b"\0" in block.text:
         is_formed &= ~_holds(records, "\0")
     return is_formed
@@ -218,13 +232,18 @@ def _explain(record: bytes, form: _Form) -> str:
 
 
 def _check_end(block: Block, errors: dict[int, str], form: _Form, *, name: str) -> None:
-    """A last line without a break is where a file was cut, if it isn't whole; even if it looks whole, its last value may be a part."""
+    """
+    A last line without a break is where a file was cut, if it isn't whole; even if it looks whole, its last value may
+    be a part.
+    """
     if not block.is_cut:
         return
     last = block.n_records - 1
     if last in errors:
         raise UnreadableFileError(
-            name, f"the last line does not end, and {errors[last]}: the file was cut", byte_offset=block.offset + len(block.raw)
+            name,
+            f"the last line does not end, and {errors[last]}: the file was cut",
+            byte_offset=block.offset + len(block.raw),
         )
     if form.source.final_newline == "required":
         errors[last] = _CUT_SHORT
@@ -250,7 +269,10 @@ def _parse(text: bytes, form: _Form, *, width: int, wanted: Iterable[int]) -> li
             ignore_empty_lines=False,
         ),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=chosen, strings_can_be_null=False, check_utf8=False
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=chosen,
+            strings_can_be_null=False,
+            check_utf8=False,
         ),
     )
     return [table.column(name).combine_chunks() for name in chosen]
@@ -259,4 +281,6 @@ def _parse(text: bytes, form: _Form, *, width: int, wanted: Iterable[int]) -> li
 def _with_nulls(texts: pa.Array, source: FileSource) -> pa.Array:
     if not source.null_values:
         return texts
-    return pc.if_else(pc.is_in(texts, value_set=pa.array(source.null_values, pa.string())), pa.scalar(None, pa.string()), texts)
+    return pc.if_else(
+        pc.is_in(texts, value_set=pa.array(source.null_values, pa.string())), pa.scalar(None, pa.string()), texts
+    )

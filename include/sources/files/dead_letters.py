@@ -1,8 +1,9 @@
 """
 What could not be read, kept byte for byte: `<name>/dead_letters`, a partition of it for each partition of the source.
 
-A row is a record that is no row, or a whole file of which nothing was read. It holds nothing of the run, so the same files give the same
-bytes again. Dead letters wait in a local file until the partition is read, so that memory stays flat.
+A row is a record that is no row, or a whole file of which nothing was read. It holds nothing of the run, so the same
+files give the same bytes again. Dead letters wait in a local file until the partition is read, so that memory stays
+flat.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class DeadLetters:
 
     def add_file(self, file: FoundFile, error: UnreadableFileError) -> None:
         """Enter a whole file: its size, its digest, its first bytes."""
-        location = Location(data=file.head() if self.keep_bytes else None, byte_offset=error.byte_offset, byte_length=file.size)
+        location = Location(
+            data=file.head() if self.keep_bytes else None, byte_offset=error.byte_offset, byte_length=file.size
+        )
         self._add(error.file, location, error.reason, digest=file.digest() if self.keep_bytes else None)
 
     def add_all(self, other: DeadLetters) -> None:
@@ -112,7 +115,9 @@ class DeadLetters:
         self._rows, self._waiting_bytes = [], 0
 
 
-def keep_dead_letters(letters: pa.RecordBatchReader, *, lake: Lake, workflow_name: str, partition_key: str, token: int) -> int:
+def keep_dead_letters(
+    letters: pa.RecordBatchReader, *, lake: Lake, workflow_name: str, partition_key: str, token: int
+) -> int:
     """
     Make these the dead letters of a partition; the same ones again change nothing.
 
@@ -128,7 +133,9 @@ def keep_dead_letters(letters: pa.RecordBatchReader, *, lake: Lake, workflow_nam
         return 0
     batches = _chain(first, letters)
     crash_point("keep_dead_letters.before_commit")
-    commit = replace_partition(lake, table, partition_key, pa.RecordBatchReader.from_batches(SCHEMA, batches), token=token)
+    commit = replace_partition(
+        lake, table, partition_key, pa.RecordBatchReader.from_batches(SCHEMA, batches), token=token
+    )
     crash_point("keep_dead_letters.after_commit")
     return commit.n_rows
 

@@ -1,8 +1,10 @@
 """
-Excel workbooks (.xlsx, .xlsm), strictly: a cell is of the declared type already, or is a text that is exactly such a value.
+Excel workbooks (.xlsx, .xlsm), strictly: a cell is of the declared type already, or is a text that is exactly such a
+value.
 
-A workbook is the one format that has to be held in memory as a whole, so it is looked through before it is opened: its members are
-unpacked as a stream, within bounds, and a sheet whose cells lie so far apart that the table between them would fill the memory is refused.
+A workbook is the one format that has to be held in memory as a whole, so it is looked through before it is opened: its
+members are unpacked as a stream, within bounds, and a sheet whose cells lie so far apart that the table between them
+would fill the memory is refused.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def read_excel(file: FoundFile, source: FileSource) -> Iterator[tuple[str, Chunk
     except CalamineError as error:
         raise UnreadableFileError(file.name, f"it is no workbook that can be read ({type(error).__name__})") from None
     name = f"{file.name}#{title}"
-    for chunk in _chunks(enumerate(rows, start=1), source, name=name, left=left, error_cells=surveys.error_cells(title)):
+    for chunk in _chunks(
+        enumerate(rows, start=1), source, name=name, left=left, error_cells=surveys.error_cells(title)
+    ):
         yield name, chunk
 
 
@@ -66,7 +70,9 @@ def _choose_sheet(titles: list[str], source: FileSource, *, file: str) -> str:
             raise SourceQueryError(f"{file}: has no sheet {source.sheet!r}: it has {', '.join(map(repr, titles[:20]))}")
         return source.sheet
     if len(titles) != 1:
-        raise SourceQueryError(f"{file}: has {len(titles)} sheets ({', '.join(map(repr, titles[:20]))}): name one with source.sheet")
+        raise SourceQueryError(
+            f"{file}: has {len(titles)} sheets ({', '.join(map(repr, titles[:20]))}): name one with source.sheet"
+        )
     return titles[0]
 
 
@@ -95,13 +101,16 @@ def _chunks(
 class _Sheet:
     """Turns a sheet's cells into the texts that are cast."""
 
-    def __init__(self, header: list[Any], source: FileSource, *, name: str, left: int, error_cells: frozenset[Cell]) -> None:
+    def __init__(
+        self, header: list[Any], source: FileSource, *, name: str, left: int, error_cells: frozenset[Cell]
+    ) -> None:
         self._source, self._left = source, left
         names = [cell if isinstance(cell, str) else repr(cell) for cell in header]
         self._width = max((i + 1 for i, title in enumerate(names) if title), default=0)
         positions = place_columns(names[: self._width], source, file=name)
         self._columns = [
-            (column, position, _writer(kind)) for (column, kind), position in zip(source.columns.items(), positions, strict=True)
+            (column, position, _writer(kind))
+            for (column, kind), position in zip(source.columns.items(), positions, strict=True)
         ]
         self._kinds = source.columns
         self._error_cells = error_cells
@@ -115,7 +124,9 @@ class _Sheet:
                 errors[row] = error
         columns = [pa.array(column, pa.string()) for column in texts]
         rows, wrong = cast_rows(columns, self._source, errors=errors_array(len(batch), errors))
-        return Chunk(rows=rows, errors=wrong, locate=lambda row: Location(data=_as_json(batch[row][1]), row_number=batch[row][0]))
+        return Chunk(
+            rows=rows, errors=wrong, locate=lambda row: Location(data=_as_json(batch[row][1]), row_number=batch[row][0])
+        )
 
     def _fill(self, number: int, cells: list[Any], texts: list[list[str | None]], row: int) -> str | None:
         width = max((i + 1 for i, cell in enumerate(cells) if cell != ""), default=0)
@@ -127,7 +138,9 @@ class _Sheet:
             if (number, self._left + position + 1) in self._error_cells:
                 return f"column '{name}' holds an error of Excel"
             cell = cells[position]
-            if (cell == "" and isinstance(cell, str) and "" in self._source.null_values) or cell in self._source.null_values:
+            if (
+                cell == "" and isinstance(cell, str) and "" in self._source.null_values
+            ) or cell in self._source.null_values:
                 continue
             text = write(cell)
             if text is None or "\0" in text:
@@ -140,7 +153,14 @@ def _writer(kind: str) -> Callable[[Any], str | None]:
     """Return what turns a cell into the text to be cast; None where the cell is of another type."""
     if kind.startswith("decimal"):
         return lambda cell: cell if isinstance(cell, str) else _decimal(cell)
-    return {"text": _text, "integer": _integer, "number": _number, "boolean": _boolean, "timestamp": _timestamp, "date": _date}[kind]
+    return {
+        "text": _text,
+        "integer": _integer,
+        "number": _number,
+        "boolean": _boolean,
+        "timestamp": _timestamp,
+        "date": _date,
+    }[kind]
 
 
 def _text(cell: Any) -> str | None:

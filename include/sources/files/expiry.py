@@ -23,7 +23,9 @@ _KEYS: dict[Every, str] = {
 }
 
 
-def remove_old_files(source: FileSource, *, every: Every, cutoff: datetime, connection_uri: str | None, dry_run: bool = False) -> list[str]:
+def remove_old_files(
+    source: FileSource, *, every: Every, cutoff: datetime, connection_uri: str | None, dry_run: bool = False
+) -> list[str]:
     """
     Remove each file, with its marker, whose name says that it belongs to partitions that ended at or before a moment.
 
@@ -44,7 +46,11 @@ def remove_old_files(source: FileSource, *, every: Every, cutoff: datetime, conn
         infos = expand(filesystem, root, pattern.replace(PARTITION_KEY, "*")[len(root) :].strip("/").split("/"))
         old = sorted(info.path for info in infos if _is_over(info.path, pattern=pattern, every=every, cutoff=cutoff))
         for path in old if not dry_run else []:
-            marker = None if source.done_marker is None or "{file}" not in source.done_marker else marker_of(path, source.done_marker)
+            marker = (
+                None
+                if source.done_marker is None or "{file}" not in source.done_marker
+                else marker_of(path, source.done_marker)
+            )
             for name in (path, marker):
                 if name is not None and filesystem.get_file_info(name).type == fs.FileType.File:
                     filesystem.delete_file(name)
@@ -54,7 +60,11 @@ def remove_old_files(source: FileSource, *, every: Every, cutoff: datetime, conn
 def _is_over(path: str, *, pattern: str, every: Every, cutoff: datetime) -> bool:
     """Whether all partitions that a name may belong to are over: a name may hold two dates."""
     keys = {match[1] for match in re.finditer(f"(?=({_KEYS[every]}))", path)}
-    ends = [window.end for key in keys if fnmatchcase(path, pattern.replace(PARTITION_KEY, key)) and (window := _window(every, key))]
+    ends = [
+        window.end
+        for key in keys
+        if fnmatchcase(path, pattern.replace(PARTITION_KEY, key)) and (window := _window(every, key))
+    ]
     return bool(ends) and max(ends) <= cutoff
 
 

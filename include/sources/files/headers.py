@@ -21,7 +21,8 @@ def header_of(source: FileSource, column: str) -> str:
 
 def place_columns(names: Sequence[str], source: FileSource, *, file: str) -> tuple[int | None, ...]:
     """
-    Find the declared columns among a file's, in whatever order they are; columns beside them are passed over, with a note in the log.
+    Find the declared columns among a file's, in whatever order they are; columns beside them are passed over, with a
+    note in the log.
 
     Returns
     -------
@@ -40,7 +41,9 @@ def place_columns(names: Sequence[str], source: FileSource, *, file: str) -> tup
         if names.count(header) > 1:
             raise SourceQueryError(f"{file}: has {names.count(header)} columns {header!r}: which one is meant?")
         if header not in names and column not in source.optional:
-            raise SourceQueryError(f"{file}: has no column {header!r}{_hint(header, names, source)}; correct the file, or source.headers")
+            raise SourceQueryError(
+                f"{file}: has no column {header!r}{_hint(header, names, source)}; correct the file, or source.headers"
+            )
         positions.append(list(names).index(header) if header in names else None)
     if all(position is None for position in positions):
         raise SourceQueryError(f"{file}: has none of the declared columns")

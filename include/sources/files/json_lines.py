@@ -65,10 +65,16 @@ class _Reader:
         self.source = source
         self.added: set[str] = set()
         self.has_object = False
-        self._fields = [(name, header_of(source, name), kind, _writer(kind, source)) for name, kind in source.columns.items()]
+        self._fields = [
+            (name, header_of(source, name), kind, _writer(kind, source)) for name, kind in source.columns.items()
+        ]
         self._names = {header for _, header, _, _ in self._fields}
         self._parse = json.JSONDecoder(
-            parse_int=_number, parse_float=_number, parse_constant=_no_constant, object_pairs_hook=_without_twins, strict=True
+            parse_int=_number,
+            parse_float=_number,
+            parse_constant=_no_constant,
+            object_pairs_hook=_without_twins,
+            strict=True,
         ).decode
 
     def read(self, block: Block, *, name: str) -> Chunk:
@@ -163,5 +169,7 @@ def _plain_text(text: str) -> str | None:
 def _check_end(block: Block, kept: list[int], errors: dict[int, str], *, name: str) -> None:
     if block.is_cut and kept and kept[-1] == block.n_records - 1 and len(kept) - 1 in errors:
         raise UnreadableFileError(
-            name, f"the last line does not end, and {errors[len(kept) - 1]}: the file was cut", byte_offset=block.offset + len(block.raw)
+            name,
+            f"the last line does not end, and {errors[len(kept) - 1]}: the file was cut",
+            byte_offset=block.offset + len(block.raw),
         )

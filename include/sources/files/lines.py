@@ -1,8 +1,9 @@
 """
 Cut a stream of bytes into lines, in any encoding, and remember of each where it stood.
 
-A line ends with LF, CRLF or (where a file's first line does) CR. Lines come in blocks: one buffer of UTF-8 and the bounds of its lines. A
-line whose bytes are not in the declared encoding, and one that is longer than a mebibyte, keeps its place and its bytes, and has an error.
+A line ends with LF, CRLF or (where a file's first line does) CR. Lines come in blocks: one buffer of UTF-8 and the
+bounds of its lines. A line whose bytes are not in the declared encoding, and one that is longer than a mebibyte, keeps
+its place and its bytes, and has an error.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ def read_blocks(stream: Stream, *, encoding: str, name: str) -> Iterator[Block]:
     """
     plain = codecs.lookup(encoding).name
     is_wide = plain.startswith(_WIDE)
-    cutter = _Cutter(_Transcoder(stream, plain, name) if is_wide else stream, has_bom=plain in ("utf-8", "utf-8-sig") or is_wide)
+    cutter = _Cutter(
+        _Transcoder(stream, plain, name) if is_wide else stream, has_bom=plain in ("utf-8", "utf-8-sig") or is_wide
+    )
     line_encoding = "utf-8" if is_wide or plain == "utf-8-sig" else plain
     for block in cutter.blocks():
         yield _decoded(block, line_encoding)
@@ -169,7 +172,9 @@ class _Cutter:
         if self._has_bom and data.startswith(codecs.BOM_UTF8):
             data, self._offset = data[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
         line_feed, carriage = data.find(b"\n"), data.find(b"\r")
-        is_old_mac = carriage >= 0 and (line_feed < 0 or carriage < line_feed - 1) and data[carriage + 1 : carriage + 2] != b"\n"
+        is_old_mac = (
+            carriage >= 0 and (line_feed < 0 or carriage < line_feed - 1) and data[carriage + 1 : carriage + 2] != b"\n"
+        )
         self._break = 13 if is_old_mac else 10
         return data
 
@@ -178,7 +183,9 @@ class _Cutter:
         bounds = np.concatenate(([0], ends, [len(data)] if is_cut else [])).astype(np.int64)
         # The same rule wherever the stream happens to be cut into pieces.
         errors = {int(position): _TOO_LONG for position in np.flatnonzero(np.diff(bounds) > MOST_BYTES)}
-        block = Block(text=data, bounds=bounds, raw=data, raw_bounds=bounds, offset=self._offset, errors=errors, is_cut=is_cut)
+        block = Block(
+            text=data, bounds=bounds, raw=data, raw_bounds=bounds, offset=self._offset, errors=errors, is_cut=is_cut
+        )
         self._offset += len(data)
         return block
 

@@ -47,7 +47,8 @@ def find_files(source: FileSource, *, window: PartitionWindow, connection_uri: s
     files = sorted((file for file in files if not _is_marker(file, source)), key=lambda file: file.name)
     if not files:
         raise SourceUnavailableError(
-            f"{source.path.replace(PARTITION_KEY, window.key)}: no file is there for partition {window.key}: it may come late; if it never "
+            f"{source.path.replace(PARTITION_KEY, window.key)}: no file is there for partition {window.key}: it may "
+            "come late; if it never "
             "will, there is nothing to read"
         )
     for file in files:
@@ -58,7 +59,10 @@ def find_files(source: FileSource, *, window: PartitionWindow, connection_uri: s
 def fixed_root(pattern: str) -> str:
     """Return the folder of a declared path down to which nothing in it varies."""
     segments = pattern.split("/")
-    n_fixed = next((i for i, segment in enumerate(segments) if _WILD.search(segment) or PARTITION_KEY in segment), len(segments) - 1)
+    n_fixed = next(
+        (i for i, segment in enumerate(segments) if _WILD.search(segment) or PARTITION_KEY in segment),
+        len(segments) - 1,
+    )
     return "/".join(segments[: min(n_fixed, len(segments) - 1)]) or "/"
 
 
@@ -81,7 +85,9 @@ def expand(filesystem: fs.FileSystem, folder: str, segments: list[str]) -> list[
 def _found(filesystem: fs.FileSystem, info: fs.FileInfo, root: str) -> FoundFile:
     name = str(PurePosixPath(info.path).relative_to(PurePosixPath(root)))
     if _UNPRINTABLE.search(name):
-        raise SourceQueryError(f"{root}: a file's name holds characters that can't be shown ({_UNPRINTABLE.sub('?', name)!r}): rename it")
+        raise SourceQueryError(
+            f"{root}: a file's name holds characters that can't be shown ({_UNPRINTABLE.sub('?', name)!r}): rename it"
+        )
     if isinstance(filesystem, fs.LocalFileSystem):
         home = os.path.realpath(root)
         if os.path.commonpath([home, os.path.realpath(info.path)]) != home:
@@ -99,7 +105,8 @@ def _require_rest(file: FoundFile, source: FileSource) -> None:
     age = datetime.now(UTC) - file.modified_at
     if age < source.settled:
         raise SourceUnavailableError(
-            f"{file.name}: changed {max(0, int(age.total_seconds()))} s ago, so it may still be growing: it is read once it has rested "
+            f"{file.name}: changed {max(0, int(age.total_seconds()))} s ago, so it may still be growing: it is read "
+            "once it has rested "
             f"for {describe_duration(source.settled)} (source.settled)"
         )
     if source.done_marker is not None:
@@ -119,7 +126,8 @@ def marker_of(path: str, done_marker: str) -> str:
 
 def check_promise(file: FoundFile, source: FileSource) -> None:
     """
-    Hold a file against its marker: one that holds a SHA-256, as `sha256sum` writes it, is a promise about the file's bytes.
+    Hold a file against its marker: one that holds a SHA-256, as `sha256sum` writes it, is a promise about the file's
+    bytes.
 
     Raises
     ------
@@ -134,5 +142,7 @@ def check_promise(file: FoundFile, source: FileSource) -> None:
         promise = re.match(rb"([0-9a-f]{64})(\s|$)", bytes(stream.read(200)))
         if promise and promise[1].decode() != file.digest():
             raise UnreadableFileError(
-                file.name, f"its bytes are not those whose SHA-256 stands in {PurePosixPath(marker).name!r}: it was cut or changed"
+                file.name,
+                f"its bytes are not those whose SHA-256 stands in {PurePosixPath(marker).name!r}: it was cut or "
+                "changed",
             )

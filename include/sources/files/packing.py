@@ -1,8 +1,10 @@
 """
-Unpack gzip and zip as a stream, within bounds: no byte is unpacked that was not asked for, and none is written anywhere.
+Unpack gzip and zip as a stream, within bounds: no byte is unpacked that was not asked for, and none is written
+anywhere.
 
-A packed file is refused as a whole if it ends early, fails its checksum, unpacks to more than `max_bytes` or more than `max_ratio` bytes
-for each packed one, or (a zip) holds what has no place in it: a link, a path that leads out, a further archive, a locked member.
+A packed file is refused as a whole if it ends early, fails its checksum, unpacks to more than `max_bytes` or more than
+`max_ratio` bytes for each packed one, or (a zip) holds what has no place in it: a link, a path that leads out, a
+further archive, a locked member.
 """
 
 from __future__ import annotations
@@ -79,7 +81,9 @@ def _packing(file: FoundFile) -> str | None:
         raise UnreadableFileError(file.name, "the file is empty: not even a header came", byte_offset=0)
     if found != named:
         raise UnreadableFileError(
-            file.name, f"its name says {named or 'plain bytes'}, its first bytes say {found or 'something else'}", byte_offset=0
+            file.name,
+            f"its name says {named or 'plain bytes'}, its first bytes say {found or 'something else'}",
+            byte_offset=0,
         )
     return named
 
@@ -95,11 +99,15 @@ class _Bounds:
         self._unpacked += n_bytes
         if self._unpacked > self._source.max_bytes:
             raise UnreadableFileError(
-                self._name, f"it unpacks to more than {self._source.max_bytes} bytes (source.max_bytes)", byte_offset=packed
+                self._name,
+                f"it unpacks to more than {self._source.max_bytes} bytes (source.max_bytes)",
+                byte_offset=packed,
             )
         if packed is not None and self._unpacked > max(_RATIO_COUNTS_FROM, packed * self._source.max_ratio):
             raise UnreadableFileError(
-                self._name, f"it unpacks to more than {self._source.max_ratio:g} times its size (source.max_ratio)", byte_offset=packed
+                self._name,
+                f"it unpacks to more than {self._source.max_ratio:g} times its size (source.max_ratio)",
+                byte_offset=packed,
             )
 
 
@@ -175,16 +183,25 @@ class _Gunzip:
         if piece:
             self._bounds.count(len(piece), packed=self._packed.n_read)
             return piece
-        raise UnreadableFileError(self._packed.name, "the gzip stream ends early: the file was cut", byte_offset=self._packed.n_read)
+        raise UnreadableFileError(
+            self._packed.name, "the gzip stream ends early: the file was cut", byte_offset=self._packed.n_read
+        )
 
 
 def _members(file: FoundFile, source: FileSource, bounds: _Bounds) -> Iterator[Part]:
-    with explained(file.name), file.open_random() as raw, damage_named(file, "the zip is cut or damaged"), zipfile.ZipFile(raw) as archive:
+    with (
+        explained(file.name),
+        file.open_random() as raw,
+        damage_named(file, "the zip is cut or damaged"),
+        zipfile.ZipFile(raw) as archive,
+    ):
         wanted = _wanted(archive, file, source)
         for number, member in enumerate(wanted):
             packed = sum(info.compress_size for info in wanted[: number + 1])
             with archive.open(member) as stream:
-                yield Part(name=f"{file.name}!{member.filename}", stream=_Member(stream, bounds, packed=packed, file=file.name))
+                yield Part(
+                    name=f"{file.name}!{member.filename}", stream=_Member(stream, bounds, packed=packed, file=file.name)
+                )
 
 
 @contextlib.contextmanager
@@ -233,10 +250,16 @@ def _wanted(archive: zipfile.ZipFile, file: FoundFile, source: FileSource) -> li
     files = [info for info in infos if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
     wanted = [info for info in files if any(fnmatchcase(info.filename, pattern) for pattern in patterns)]
     if not wanted:
-        raise UnreadableFileError(file.name, f"the zip has no member that matches {' or '.join(patterns)} (source.member)")
+        raise UnreadableFileError(
+            file.name, f"the zip has no member that matches {' or '.join(patterns)} (source.member)"
+        )
     if len(wanted) < len(files):
         log.warning(
-            "%s: %d of its %d members are not read: they do not match %s", file.name, len(files) - len(wanted), len(files), patterns
+            "%s: %d of its %d members are not read: they do not match %s",
+            file.name,
+            len(files) - len(wanted),
+            len(files),
+            patterns,
         )
     return sorted(wanted, key=lambda info: info.filename)
 
@@ -248,7 +271,8 @@ def check_member(file: str, info: zipfile.ZipInfo) -> None:
     Raises
     ------
     UnreadableFileError
-        If a member is locked, is a link or a further archive, has a path that leads out, or is packed in a way that has no bound.
+        If a member is locked, is a link or a further archive, has a path that leads out, or is packed in a way that has
+        no bound.
 
     """
     name = info.orig_filename

@@ -49,9 +49,15 @@ def parquet_schema(files: Sequence[FoundFile], source: FileSource) -> pa.Schema:
             if number + 1 == len(files) or source.on_unreadable == "stop":
                 raise
             continue
-        for role, name in (("event_time", source.event_time), ("known_time", source.known_time), *(("key", key) for key in source.key)):
+        for role, name in (
+            ("event_time", source.event_time),
+            ("known_time", source.known_time),
+            *(("key", key) for key in source.key),
+        ):
             if name not in schema.names and (role, name) != ("known_time", MODIFIED_AT):
-                raise SourceQueryError(f"{file.name}: has no column {name!r}, which source.{role} names: it has {', '.join(schema.names)}")
+                raise SourceQueryError(
+                    f"{file.name}: has no column {name!r}, which source.{role} names: it has {', '.join(schema.names)}"
+                )
         return schema
     raise AssertionError("a partition has at least one file")
 
@@ -70,7 +76,11 @@ def read_parquet(file: FoundFile, source: FileSource, *, schema: pa.Schema) -> I
     """
     with explained(file.name), file.open_random() as raw:
         opened = _open(raw, file, source)
-        fields = [field for field in schema if field.name != MODIFIED_AT or field.name in (source.columns or opened.schema_arrow.names)]
+        fields = [
+            field
+            for field in schema
+            if field.name != MODIFIED_AT or field.name in (source.columns or opened.schema_arrow.names)
+        ]
         names = [header_of(source, field.name) for field in fields]
         _check_columns(opened.schema_arrow, fields, source, file=file.name)
         present = [name for name in names if name in opened.schema_arrow.names]
@@ -82,18 +92,24 @@ def read_parquet(file: FoundFile, source: FileSource, *, schema: pa.Schema) -> I
 
 def _open(raw: Any, file: FoundFile, source: FileSource) -> pq.ParquetFile:
     try:
-        opened = pq.ParquetFile(raw, page_checksum_verification=True, thrift_string_size_limit=2**24, thrift_container_size_limit=2**22)
+        opened = pq.ParquetFile(
+            raw, page_checksum_verification=True, thrift_string_size_limit=2**24, thrift_container_size_limit=2**22
+        )
         schema = opened.schema_arrow
     except (pa.ArrowException, OSError, ValueError) as error:
         if is_of_storage(error):
             raise
-        raise UnreadableFileError(file.name, "it is no whole Parquet file: it was cut or damaged", byte_offset=file.size) from None
+        raise UnreadableFileError(
+            file.name, "it is no whole Parquet file: it was cut or damaged", byte_offset=file.size
+        ) from None
     metadata = opened.metadata
     n_bytes = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if n_bytes > source.max_bytes:
         raise UnreadableFileError(file.name, f"it unpacks to more than {source.max_bytes} bytes (source.max_bytes)")
     if n_bytes > max(2**20, file.size * source.max_ratio):
-        raise UnreadableFileError(file.name, f"it unpacks to more than {source.max_ratio:g} times its size (source.max_ratio)")
+        raise UnreadableFileError(
+            file.name, f"it unpacks to more than {source.max_ratio:g} times its size (source.max_ratio)"
+        )
     # Texts come as indices into a dictionary, so that their full size can be told before they are written out.
     texts = [field.name for field in schema if _types.is_string(field.type) or _types.is_large_string(field.type)]
     return pq.ParquetFile(raw, metadata=metadata, page_checksum_verification=True, read_dictionary=texts)
@@ -107,7 +123,9 @@ def _batches(opened: pq.ParquetFile, columns: list[str], file: FoundFile) -> Ite
                 if _types.is_dictionary(column.type):
                     lengths = pc.binary_length(column.dictionary).take(column.indices)
                     if (pc.sum(lengths.cast(pa.int64())).as_py() or 0) > _MOST_BATCH_BYTES:
-                        raise UnreadableFileError(file.name, f"{batch.num_rows} rows of it are larger than {_MOST_BATCH_BYTES} bytes")
+                        raise UnreadableFileError(
+                            file.name, f"{batch.num_rows} rows of it are larger than {_MOST_BATCH_BYTES} bytes"
+                        )
                     column = column.dictionary_decode()
                 plain.append(column)
             yield pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
@@ -126,7 +144,9 @@ def _check_columns(found: pa.Schema, fields: Sequence[pa.Field], source: FileSou
         name = header_of(source, field.name)
         has = _plain_type(found.field(name).type) if name in found.names else field.type
         if not _fits(has, field.type, is_declared=bool(source.columns)):
-            raise SourceQueryError(f"{file}: the column {name!r} is {has}, {field.type} is declared: declare its own type")
+            raise SourceQueryError(
+                f"{file}: the column {name!r} is {has}, {field.type} is declared: declare its own type"
+            )
 
 
 def _plain_type(found: pa.DataType) -> pa.DataType:

@@ -52,12 +52,19 @@ def open_rows(
     token = new_token()
 
     def keep(letters: pa.RecordBatchReader) -> None:
-        n_letters = keep_dead_letters(letters, lake=lake, workflow_name=workflow.name, partition_key=window.key, token=token)
+        n_letters = keep_dead_letters(
+            letters, lake=lake, workflow_name=workflow.name, partition_key=window.key, token=token
+        )
         if n_letters:
             log.warning("%s %s: %d dead letters", workflow.name, window.key, n_letters)
 
     with read_files(
-        source, window=window, connection_uri=connection_uri, keep_bytes=keep_bytes, earliest=workflow.start, on_dead_letters=keep
+        source,
+        window=window,
+        connection_uri=connection_uri,
+        keep_bytes=keep_bytes,
+        earliest=workflow.start,
+        on_dead_letters=keep,
     ) as reader:
         yield reader
 
@@ -84,23 +91,27 @@ def read_files(
     connection_uri : str, optional
         `aws://…`, for S3.
     keep_bytes : bool
-        Whether the dead letters hold the bytes that could not be read. They are personal data where the file is: without them no value
-        of the file touches a disk, and a file that may turn out to be unreadable is held in memory instead.
+        Whether the dead letters hold the bytes that could not be read. They are personal data where the file is:
+        without them no value of the file touches a disk, and a file that may turn out to be unreadable is held in
+        memory instead.
     earliest : datetime
         Before this no event can have happened.
     on_dead_letters : callable, optional
-        Given the dead letters (see `dead_letters.SCHEMA`), also if there are none, once all files are read and before the reader ends.
+        Given the dead letters (see `dead_letters.SCHEMA`), also if there are none, once all files are read and before
+        the reader ends.
 
     Yields
     ------
     RecordBatchReader
-        The declared columns, `modified_at` if that is the known time, `source_name` (the file, `file.zip!member` or `file.xlsx#sheet`) and
-        `source_error`. A record that is no row has an error, and no value in any declared column.
+        The declared columns, `modified_at` if that is the known time, `source_name` (the file, `file.zip!member` or
+        `file.xlsx#sheet`) and `source_error`. A record that is no row has an error, and no value in any declared
+        column.
 
     Raises
     ------
     SourceUnavailableError
-        If there is no file yet, one may still be growing, changed or vanished meanwhile, or the storage does not answer.
+        If there is no file yet, one may still be growing, changed or vanished meanwhile, or the storage does not
+        answer.
     UnreadableFileError
         If a file is truncated, damaged or hostile, and the source says to stop then.
     SourceQueryError
@@ -110,7 +121,11 @@ def read_files(
     files = find_files(source, window=window, connection_uri=connection_uri)
     schema = declared_schema(source) if source.columns else parquet_schema(files, source)
     with DeadLetters(keep_bytes=keep_bytes) as letters:
-        flow = _Flow(_Reading(source=source, window=window, earliest=earliest, schema=_full_schema(schema, source)), files, letters)
+        flow = _Flow(
+            _Reading(source=source, window=window, earliest=earliest, schema=_full_schema(schema, source)),
+            files,
+            letters,
+        )
         try:
             yield pa.RecordBatchReader.from_batches(flow.reading.schema, flow.batches(on_dead_letters))
         except Exception as error:
@@ -136,7 +151,10 @@ class _Reading:
     schema: pa.Schema
 
     def arrival_of(self, file: FoundFile) -> datetime:
-        """When a file came, which places its rows that have no time; not before the workflow's start, where no partition is."""
+        """
+        When a file came, which places its rows that have no time; not before the workflow's start, where no partition
+        is.
+        """
         return max(file.modified_at, self.earliest)
 
     def is_home_of(self, file: FoundFile) -> bool:
@@ -202,7 +220,8 @@ class _Flow:
     def _check_time(self) -> None:
         if time.monotonic() > self._end:
             raise SourceUnavailableError(
-                f"{self.reading.source.path}: not read within {self.reading.source.timeout_seconds:g} s: raise source.timeout_seconds"
+                f"{self.reading.source.path}: not read within {self.reading.source.timeout_seconds:g} s: raise "
+                "source.timeout_seconds"
             )
 
 
@@ -211,7 +230,9 @@ def _chunks(file: FoundFile, reading: _Reading) -> Iterator[tuple[str, Chunk]]:
     if source.format == "excel":
         yield from read_excel(file, source)
     elif source.format == "parquet":
-        yield from read_parquet(file, source, schema=pa.schema([f for f in reading.schema if f.name not in (NAME_COLUMN, ERROR_COLUMN)]))
+        yield from read_parquet(
+            file, source, schema=pa.schema([f for f in reading.schema if f.name not in (NAME_COLUMN, ERROR_COLUMN)])
+        )
     else:
         read = read_csv if source.format == "csv" else read_json_lines
         for part in open_parts(file, source):
@@ -225,7 +246,9 @@ def _finish(chunk: Chunk, file: FoundFile, name: str, reading: _Reading) -> pa.R
     modified_at = pa.repeat(pa.scalar(file.modified_at, UTC_TIMESTAMP), n_rows)
     if MODIFIED_AT in reading.schema.names and MODIFIED_AT not in rows.schema.names:
         rows = rows.append_column(MODIFIED_AT, modified_at)
-    rows = rows.append_column(NAME_COLUMN, pa.repeat(pa.scalar(name, pa.string()), n_rows)).append_column(ERROR_COLUMN, chunk.errors)
+    rows = rows.append_column(NAME_COLUMN, pa.repeat(pa.scalar(name, pa.string()), n_rows)).append_column(
+        ERROR_COLUMN, chunk.errors
+    )
     if PARTITION_KEY in reading.source.path:
         return _mark_strays(rows, reading)
     table = place_rows(
@@ -244,6 +267,8 @@ def _mark_strays(rows: pa.RecordBatch, reading: _Reading) -> pa.RecordBatch:
     times = rows.column(name).cast(UTC_TIMESTAMP)
     start, end = (pa.scalar(bound, UTC_TIMESTAMP) for bound in (reading.window.start, reading.window.end))
     is_stray = pc.fill_null(pc.or_(pc.less(times, start), pc.greater_equal(times, end)), False)
-    reason = pc.if_else(is_stray, f"column '{name}' lies outside the partition that the file is named for", pa.scalar(None, pa.string()))
+    reason = pc.if_else(
+        is_stray, f"column '{name}' lies outside the partition that the file is named for", pa.scalar(None, pa.string())
+    )
     position = rows.schema.names.index(ERROR_COLUMN)
     return rows.set_column(position, ERROR_COLUMN, pc.coalesce(rows.column(ERROR_COLUMN), reason))

@@ -1,4 +1,7 @@
-"""Where files lie: a folder or an object store, behind Arrow's file systems; and whether a file is still the one that was found."""
+"""
+Where files lie: a folder or an object store, behind Arrow's file systems; and whether a file is still the one that was
+found.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ from include.errors import SourceError, SourceQueryError, SourceUnavailableError
 
 _CONNECT_SECONDS, _REQUEST_SECONDS = 10, 60
 _HEAD_BYTES = 65_536
-_REFUSALS = ("ACCESS_DENIED", "AccessDenied", "SIGNATURE_DOES_NOT_MATCH", "INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "status: 403")
+_REFUSALS = (
+    "ACCESS_DENIED",
+    "AccessDenied",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "INVALID_ACCESS_KEY_ID",
+    "InvalidAccessKeyId",
+    "status: 403",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +49,9 @@ class FoundFile:
     @property
     def modified_at(self) -> datetime:
         """Moment of its last change, UTC, to the microsecond."""
-        return datetime.fromtimestamp(self.modified_ns // 1_000_000_000, tz=UTC).replace(microsecond=self.modified_ns // 1000 % 1_000_000)
+        return datetime.fromtimestamp(self.modified_ns // 1_000_000_000, tz=UTC).replace(
+            microsecond=self.modified_ns // 1000 % 1_000_000
+        )
 
     def open_stream(self) -> Any:
         """Open it to be read from its start to its end."""
@@ -80,7 +92,9 @@ class FoundFile:
 
         """
         if not self.is_unchanged():
-            raise SourceUnavailableError(f"{self.name}: the file changed while it was read: it is read again once it rests")
+            raise SourceUnavailableError(
+                f"{self.name}: the file changed while it was read: it is read again once it rests"
+            )
 
 
 def open_filesystem(path: str, connection_uri: str | None) -> tuple[fs.FileSystem, str]:
@@ -92,7 +106,8 @@ def open_filesystem(path: str, connection_uri: str | None) -> tuple[fs.FileSyste
     path : str
         `/folder/…` or `s3://bucket/…`.
     connection_uri : str, optional
-        `aws://key:secret@/?endpoint_url=…&region_name=…`; without it S3's keys and endpoint are those of the environment or the machine.
+        `aws://key:secret@/?endpoint_url=…&region_name=…`; without it S3's keys and endpoint are those of the
+        environment or the machine.
 
     Raises
     ------
@@ -156,14 +171,21 @@ def explained(what: str) -> Iterator[None]:
             raise SourceQueryError(f"{what}: may not be read: grant the reading user or key access to it") from None
         if "NO_SUCH_BUCKET" in str(error) or "NoSuchBucket" in str(error):
             raise SourceQueryError(f"{what}: there is no such bucket") from None
-        raise SourceUnavailableError(f"{what}: its storage does not answer: {type(error).__name__}: {_first_line(error)}") from None
+        raise SourceUnavailableError(
+            f"{what}: its storage does not answer: {type(error).__name__}: {_first_line(error)}"
+        ) from None
     except pa.ArrowException as error:
         raise SourceUnavailableError(f"{what}: its storage does not answer: {_first_line(error)}") from None
 
 
 def is_of_storage(error: Exception) -> bool:
-    """Whether it is a disk or a store that does not answer, rather than a damaged file: Arrow raises OSError for both."""
-    return isinstance(error, OSError) and (error.errno is not None or any(word in str(error) for word in ("AWS Error", "curlCode")))
+    """
+    Whether it is a disk or a store that does not answer, rather than a damaged file: Arrow raises
+    OSError for both.
+    """
+    return isinstance(error, OSError) and (
+        error.errno is not None or any(word in str(error) for word in ("AWS Error", "curlCode"))
+    )
 
 
 def _first_line(error: Exception) -> str:

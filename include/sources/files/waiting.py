@@ -1,4 +1,7 @@
-"""Rows of one file that wait until all of it was read: nothing of a file that turns out to be damaged may be handed on."""
+"""
+Rows of one file that wait until all of it was read: nothing of a file that turns out to be damaged may
+be handed on.
+"""
 
 from __future__ import annotations
 

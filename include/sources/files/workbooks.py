@@ -1,4 +1,7 @@
-"""Look a workbook through before it is opened: unpack its members as a stream, within bounds, and find the cells that hold errors."""
+"""
+Look a workbook through before it is opened: unpack its members as a stream, within bounds, and find the cells that hold
+errors.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ Cell = tuple[int, int]  # (row, column), from 1 on
 
 @dataclass(frozen=True, kw_only=True)
 class Workbook:
-    """What looking through found: of each sheet the cells that hold an error of Excel, which the reader would show as empty."""
+    """
+    What looking through found: of each sheet the cells that hold an error of Excel, which the reader would show as
+    empty.
+    """
 
     errors_by_title: Mapping[str, frozenset[Cell]]
     all_errors: frozenset[Cell]
@@ -71,7 +77,9 @@ def look_through(file: FoundFile, source: FileSource) -> Workbook:
                 if n_bytes > bound:
                     raise UnreadableFileError(file.name, f"it unpacks to more than {bound} bytes (source.max_bytes)")
                 if n_bytes > max(PIECE_BYTES, packed * source.max_ratio):
-                    raise UnreadableFileError(file.name, f"it unpacks to more than {source.max_ratio:g} times its size (source.max_ratio)")
+                    raise UnreadableFileError(
+                        file.name, f"it unpacks to more than {source.max_ratio:g} times its size (source.max_ratio)"
+                    )
                 # Where a sheet lies is the workbook's to say: each member is looked at.
                 member.see(piece)
                 if info.filename in kept:

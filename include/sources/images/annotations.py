@@ -1,7 +1,8 @@
 """
 What annotation files say, in one form for all layouts.
 
-A name in an annotation is compared with the listed files. One that tries to leave the root (`..`, an absolute path, a drive) is refused.
+A name in an annotation is compared with the listed files. One that tries to leave the root (`..`, an absolute path, a
+drive) is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ LEAVES_ROOT = "annotation: the file name leaves the root"
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """One label of an image: with a box (pixels, from the upper left corner) or without, or what is wrong with the entry."""
+    """
+    One label of an image: with a box (pixels, from the upper left corner) or without, or what is wrong
+    with the entry.
+    """
 
     name: str | None = None
     box: tuple[float, float, float, float] | None = None  # x, y, width, height
@@ -61,7 +65,8 @@ class Annotations:
     def add_loose(self, entry: Entry, fault: str, *, labels: Sequence[Label] = (Label(),)) -> None:
         """Note entries of an annotation file that belong to no image: each counts."""
         self.loose += [
-            LooseFault(path=entry.path, modified_at=entry.modified_at, fault=fault, label=label.name) for label in labels or (Label(),)
+            LooseFault(path=entry.path, modified_at=entry.modified_at, fault=fault, label=label.name)
+            for label in labels or (Label(),)
         ]
 
 
@@ -77,7 +82,8 @@ class ImageNames:
 
     def find(self, name: Any) -> str:
         """
-        Path of the image that an annotation names: by its path below the root, else by the end of its path where only one image ends so.
+        Path of the image that an annotation names: by its path below the root, else by the end of its path where only
+        one image ends so.
 
         Raises
         ------
@@ -95,7 +101,9 @@ class ImageNames:
         if len(found) == 1:
             return found[0]
         raise FileFaultError(
-            "annotation: several images have the name" if found else "annotation: the image that the entry names is not there"
+            "annotation: several images have the name"
+            if found
+            else "annotation: the image that the entry names is not there"
         )
 
 
@@ -126,7 +134,9 @@ def box_of(values: Any) -> tuple[float, float, float, float] | None:
     """Four finite numbers (x, y, width, height), or None."""
     if not isinstance(values, list | tuple) or len(values) != 4:
         return None
-    if any(isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) for value in values):
+    if any(
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) for value in values
+    ):
         return None
     x, y, width, height = (float(value) for value in values)
     return x, y, width, height

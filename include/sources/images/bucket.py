@@ -15,7 +15,14 @@ from include.sources.images.folders import GONE, Entry, FileFaultError
 
 # How Arrow's messages name what no retry mends.
 _REFUSALS = (
-    *("ACCESS_DENIED", "AccessDenied", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "SIGNATURE_DOES_NOT_MATCH"),
+    *(
+        "ACCESS_DENIED",
+        "AccessDenied",
+        "NO_SUCH_BUCKET",
+        "INVALID_ACCESS_KEY_ID",
+        "INVALID_CLIENT_TOKEN_ID",
+        "SIGNATURE_DOES_NOT_MATCH",
+    ),
     "HTTP status 403",
 )
 _CONNECT_SECONDS, _REQUEST_SECONDS = 15, 60
@@ -67,8 +74,12 @@ class Bucket:
     def refusal(self, error: OSError) -> Exception:
         """Arrow's own message names the object, which may be named after a person: only its kind is handed on."""
         if isinstance(error, FileNotFoundError) or any(word in str(error) for word in _REFUSALS):
-            return ImageFolderError(f"s3://{self._root} can't be read: check bucket, prefix, keys and rights of source.conn_id")
-        return SourceUnavailableError(f"s3://{self._root}: the files can't be read ({type(error).__name__}): retry once the store answers")
+            return ImageFolderError(
+                f"s3://{self._root} can't be read: check bucket, prefix, keys and rights of source.conn_id"
+            )
+        return SourceUnavailableError(
+            f"s3://{self._root}: the files can't be read ({type(error).__name__}): retry once the store answers"
+        )
 
 
 def s3_filesystem(connection_uri: str | None, options: Mapping[str, str]) -> fs.FileSystem:
@@ -80,8 +91,8 @@ def s3_filesystem(connection_uri: str | None, options: Mapping[str, str]) -> fs.
     connection_uri : str, optional
         `aws://key:secret@/?endpoint_url=…&region_name=…`.
     options : mapping of str
-        A lake's `storage_options`. Empty, if the lake is a folder or on AWS itself: keys then come from the environment or the
-        machine's role.
+        A lake's `storage_options`. Empty, if the lake is a folder or on AWS itself: keys then come from the environment
+        or the machine's role.
 
     """
     scheme, _, endpoint = options.get("AWS_ENDPOINT_URL", "").rpartition("://")

@@ -1,8 +1,8 @@
 """
 What one image file shows: its size, its digests, when it was taken; or what is wrong with it.
 
-Each file is decoded whole: opening one reads its header, and a file cut in half has a fine header. Only the first frame of an
-animated image is decoded.
+Each file is decoded whole: opening one reads its header, and a file cut in half has a fine header. Only the first frame
+of an animated image is decoded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Picture:
     """
     What was read of one image, as far as it could be.
 
-    `sha256` is the digest of the file's bytes, of a frame that of its pixels; `perceptual_hash` is the 64 bits of a difference hash.
+    `sha256` is the digest of the file's bytes, of a frame that of its pixels; `perceptual_hash` is the 64 bits of a
+    difference hash.
     """
 
     sha256: str | None = None
@@ -87,7 +88,11 @@ def inspect_bytes(data: bytes, *, suffix: str, source: ImageSource) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             known |= {"width": image.width, "height": image.height, "format": image.format, "mode": image.mode}
-            fault = _header_fault(image, suffix=suffix) or size_fault(image.width, image.height, source) or _end_fault(image, data)
+            fault = (
+                _header_fault(image, suffix=suffix)
+                or size_fault(image.width, image.height, source)
+                or _end_fault(image, data)
+            )
             if fault is None:
                 image.load()
                 known |= {"perceptual_hash": hash_picture(image), "taken_at": _taken_at(image)}
@@ -95,7 +100,8 @@ def inspect_bytes(data: bytes, *, suffix: str, source: ImageSource) -> Picture:
         fault = TOO_LARGE
     except UnidentifiedImageError:
         fault = UNDECODABLE if data.startswith(_BEGINNINGS) else UNSUPPORTED
-    except Exception as error:  # on damaged bytes decoders raise whatever they like: OSError, SyntaxError, struct.error, ValueError ...
+    # on damaged bytes decoders raise whatever they like: OSError, SyntaxError, struct.error, ValueError ...
+    except Exception as error:
         fault = TRUNCATED if "truncated" in str(error).lower() else UNDECODABLE
     return Picture(**known, fault=fault)
 
@@ -118,7 +124,10 @@ def hash_picture(image: Image.Image) -> str:
 
 
 def _as_grey(image: Image.Image) -> Image.Image:
-    """Fit values of more than 8 bits into 8: Pillow would cut them off at 255, and all such pictures would look alike."""
+    """
+    Fit values of more than 8 bits into 8: Pillow would cut them off at 255, and all such pictures would
+    look alike.
+    """
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
     return Image.fromarray(((values - low) * (255 / (high - low or 1))).round().astype(np.uint8))

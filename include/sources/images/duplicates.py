@@ -8,7 +8,7 @@ The same picture twice in one partition.
 | a picture that looks like an earlier one (near_duplicates) | refused |
 
 A picture that is refused for another reason is no "earlier" one: else neither it nor the good one would be published.
-"""
+"""  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
 
@@ -66,7 +66,11 @@ def refuse_duplicates(rows: pa.Table, source: ImageSource) -> pa.Table:
             first = next((picture for picture in same if picture.is_good), same[0])
             _mark(faults, [picture for picture in same if picture is not first], COPY)
     if source.near_duplicates is not None:
-        kept = [same for same in copies.values() if any(picture.is_good and faults[picture.start] is None for picture in same)]
+        kept = [
+            same
+            for same in copies.values()
+            if any(picture.is_good and faults[picture.start] is None for picture in same)
+        ]
         for index in _look_alikes([same[0].bits for same in kept], source.near_duplicates):
             _mark(faults, kept[index], NEAR)
     errors = pc.coalesce(rows[ERROR_COLUMN], pa.chunked_array([faults], pa.string()))

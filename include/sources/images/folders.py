@@ -1,7 +1,8 @@
 """
 The files below an image source's root, wherever it is: listed once, sorted by path; nothing else can be opened.
 
-An annotation's file name is compared with this list and never handed to a file system, so that no name leads out of the root.
+An annotation's file name is compared with this list and never handed to a file system, so that no name leads out of the
+root.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Folder(Protocol):
         """Where a file is."""
 
     def open(self, path: str) -> Any:
-        """Open a listed file: a context manager that gives a seekable binary file; a `FileFaultError` if it can't be."""
+        """
+        Open a listed file: a context manager that gives a seekable binary file; a `FileFaultError` if it
+        can't be.
+        """
 
     def refusal(self, error: OSError) -> Exception:
         """What to raise where reading an opened file failed."""
@@ -74,7 +78,8 @@ def list_entries(folder: Folder, *, limit: int) -> list[Entry]:
             continue
         if len(found) == limit:
             raise ImageFolderError(
-                f"{folder.uri_of('')}: holds more than {limit:,} files (source.max_images): cut it into partitions, or raise the limit"
+                f"{folder.uri_of('')}: holds more than {limit:,} files (source.max_images): cut it into partitions, "
+                "or raise the limit"
             )
         found.append(entry)
     return sorted(found, key=lambda entry: entry.path)
@@ -103,5 +108,7 @@ def read_file(folder: Folder, entry: Entry, *, max_bytes: float) -> bytes:
             raise folder.refusal(error) from error
     if len(data) != entry.size:
         # Which file is not said: its name may be a person's.
-        raise SourceUnavailableError(f"{folder.uri_of('')}: a file changed while it was read: all is read again once it rests")
+        raise SourceUnavailableError(
+            f"{folder.uri_of('')}: a file changed while it was read: all is read again once it rests"
+        )
     return data

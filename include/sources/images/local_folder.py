@@ -1,8 +1,9 @@
 """
-A local folder of images. No symbolic link below it is followed, neither one that is listed nor one put in a file's or a folder's place.
+A local folder of images. No symbolic link below it is followed, neither one that is listed nor one put in a file's or a
+folder's place.
 
-Each name on the way to a file is opened by itself, from the open folder above it, with O_NOFOLLOW: between a check of a path and its
-use there is no moment in which it could be changed.
+Each name on the way to a file is opened by itself, from the open folder above it, with O_NOFOLLOW: between a check of a
+path and its use there is no moment in which it could be changed.
 """
 
 from __future__ import annotations
@@ -103,10 +104,16 @@ class LocalFolder:
     def refusal(self, error: OSError) -> Exception:
         """Without the names below the root: a folder may be named after a person."""
         if isinstance(error, PermissionError):
-            return ImageFolderError(f"{self._root}: no permission to list all of the folder: grant it to Airflow's user")
+            return ImageFolderError(
+                f"{self._root}: no permission to list all of the folder: grant it to Airflow's user"
+            )
         if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP:
-            return SourceUnavailableError(f"{self._root}: the folder changed while it was listed: it is read again once it rests")
-        return SourceUnavailableError(f"{self._root}: the files can't be read ({type(error).__name__}): retry once the disk answers")
+            return SourceUnavailableError(
+                f"{self._root}: the folder changed while it was listed: it is read again once it rests"
+            )
+        return SourceUnavailableError(
+            f"{self._root}: the files can't be read ({type(error).__name__}): retry once the disk answers"
+        )
 
 
 def open_beneath(root: str, path: str, *, flags: int) -> int:
@@ -141,4 +148,6 @@ def _entry(path: str, facts: os.stat_result) -> Entry:
     readable = path.encode("utf-8", "backslashreplace").decode()
     if readable != path:
         fault = fault or "image_uri: the file's name is no UTF-8"
-    return Entry(path=readable, size=facts.st_size, modified_at=datetime.fromtimestamp(facts.st_mtime, UTC), fault=fault)
+    return Entry(
+        path=readable, size=facts.st_size, modified_at=datetime.fromtimestamp(facts.st_mtime, UTC), fault=fault
+    )

@@ -1,8 +1,9 @@
 """
 The pixels of an image that a row names, for a feature function: the same in training and at the endpoint.
 
-In training a row was published; at the endpoint its `image_uri` is a stranger's text. Whatever it says, only a regular file below the root
-is opened, as by the source itself: no scheme, no way upwards, no link, no pipe, nothing that unfolds to more than is declared.
+In training a row was published; at the endpoint its `image_uri` is a stranger's text. Whatever it says, only a regular
+file below the root is opened, as by the source itself: no scheme, no way upwards, no link, no pipe, nothing that
+unfolds to more than is declared.
 """
 
 from __future__ import annotations
@@ -46,12 +47,16 @@ def read_grey(image_uri: str | None, *, root: str, side: int, sha256: str | None
     Raises
     ------
     DataError
-        If it names no file below the root that is an image, or the file is another one by now. The message holds no name.
+        If it names no file below the root that is an image, or the file is another one by now. The message holds no
+        name.
 
     """
     data = _read(image_uri, root=root)
     if sha256 is not None and digest_bytes(data) != sha256:
-        raise DataError("image_uri: the file is not the one that was published (sha256): put that one back, or ingest its partition again")
+        raise DataError(
+            "image_uri: the file is not the one that was published (sha256): put that one back, or ingest its "
+            "partition again"
+        )
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
@@ -69,7 +74,9 @@ def read_grey(image_uri: str | None, *, root: str, side: int, sha256: str | None
 def _read(image_uri: str | None, *, root: str) -> bytes:
     path = (image_uri or "").removeprefix(f"{root}/")
     if path == image_uri or not path or "\0" in path:
-        raise DataError("image_uri: names no file below the folder of images: send the absolute path of one that lies there")
+        raise DataError(
+            "image_uri: names no file below the folder of images: send the absolute path of one that lies there"
+        )
     try:
         with LocalFolder(root).open(path) as file:
             data = file.read(_MAX_BYTES + 1)

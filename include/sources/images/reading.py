@@ -1,8 +1,9 @@
 """
-One partition of an image source: list, read the annotations, decode in a small pool of threads, place in time, look for copies.
+One partition of an image source: list, read the annotations, decode in a small pool of threads, place in time, look for
+copies.
 
-Rows hold what was found and no pixels, so that a partition's rows fit into memory: `max_images` bounds them. At most twice as many
-images as there are `workers` are in memory at once.
+Rows hold what was found and no pixels, so that a partition's rows fit into memory: `max_images` bounds them. At most
+twice as many images as there are `workers` are in memory at once.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from include.workflow.partitions import PartitionWindow
 
 BATCH_ROWS = 8_192
 _READERS = {"coco": coco.read, "pascal_voc": pascal_voc.read, "label_studio": label_studio.read}
-_TOLERANCE = timedelta(hours=14)  # most cameras write local time, without its zone: it may seem to lie after the file's own
+# most cameras write local time, without its zone: it may seem to lie after the file's own
+_TOLERANCE = timedelta(hours=14)
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,7 +55,8 @@ def open_rows(
     Yields
     ------
     RecordBatchReader
-        One row an image, or a box; sorted by path, then what belongs to no image. `source_error` says what is wrong with a row.
+        One row an image, or a box; sorted by path, then what belongs to no image. `source_error` says what is wrong
+        with a row.
 
     Raises
     ------
@@ -102,14 +105,17 @@ class _Reading:
             return Annotations()
         if not files:
             raise ImageFolderError(
-                f"{self._folder.uri_of('')}: no file matches source.annotations={self._source.annotations!r}: correct it"
+                f"{self._folder.uri_of('')}: no file matches source.annotations={self._source.annotations!r}: correct "
+                "it"
             )
         return _READERS[self._source.layout](self._folder, files, ImageNames(images))
 
     def _found(self, images: Sequence[Entry], annotations: Annotations) -> Iterator[Row]:
         wanted = [entry for entry in images if self._is_wanted(entry)]
         with _quiet_decoders():
-            for entry, pictures in zip(wanted, _in_order(self._inspect, wanted, workers=self._source.workers), strict=True):
+            for entry, pictures in zip(
+                wanted, _in_order(self._inspect, wanted, workers=self._source.workers), strict=True
+            ):
                 self._check_time()
                 for picture in pictures:
                     yield from self._rows_of(entry, picture, annotations)
@@ -140,12 +146,15 @@ class _Reading:
     def _check_time(self) -> None:
         if time.monotonic() > self._end:
             raise SourceUnavailableError(
-                f"{self._folder.uri_of('')}: not read within {self._source.timeout_seconds:g} s (source.timeout_seconds): "
+                f"{self._folder.uri_of('')}: not read within {self._source.timeout_seconds:g} s "
+                "(source.timeout_seconds): "
                 "raise it, or cut the root into smaller partitions"
             )
 
 
-def _in_order(work: Callable[[Entry], list[Picture]], entries: Sequence[Entry], *, workers: int) -> Iterator[list[Picture]]:
+def _in_order(
+    work: Callable[[Entry], list[Picture]], entries: Sequence[Entry], *, workers: int
+) -> Iterator[list[Picture]]:
     """Work in threads, a bounded number ahead; results come in the order of the entries."""
     running: deque[Future[list[Picture]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="images") as pool:
@@ -178,11 +187,18 @@ def _place(rows: pa.Table, source: ImageSource, window: PartitionWindow, *, work
         is_older = pc.less(rows["modified_at"], earliest) if source.event_time != "modified_at" else pa.scalar(False)
         arrived_at = pc.if_else(is_older, earliest, rows["modified_at"])
         return place_rows(
-            rows, event_time=source.event_time, arrived_at=arrived_at, window=window, earliest=workflow.start, tolerance=_TOLERANCE
+            rows,
+            event_time=source.event_time,
+            arrived_at=arrived_at,
+            window=window,
+            earliest=workflow.start,
+            tolerance=_TOLERANCE,
         )
     times = rows[source.event_time]
     is_outside = pc.fill_null(pc.or_(pc.less(times, start), pc.greater_equal(times, end)), False)
-    fault = pc.if_else(is_outside, f"{source.event_time}: lies outside the partition of its folder", pa.scalar(None, pa.string()))
+    fault = pc.if_else(
+        is_outside, f"{source.event_time}: lies outside the partition of its folder", pa.scalar(None, pa.string())
+    )
     return rows.set_column(rows.column_names.index(ERROR_COLUMN), ERROR_COLUMN, pc.coalesce(rows[ERROR_COLUMN], fault))
 
 

@@ -37,17 +37,30 @@ def schema_of(source: ImageSource) -> pa.Schema:
         fields += [("frame_seconds", number)]
     if source.is_cut_by_path:
         fields += [("partition_start", UTC_TIMESTAMP)]
-    return pa.schema([*fields, ("taken_at", UTC_TIMESTAMP), ("modified_at", UTC_TIMESTAMP), (NAME_COLUMN, text), (ERROR_COLUMN, text)])
+    return pa.schema(
+        [
+            *fields,
+            ("taken_at", UTC_TIMESTAMP),
+            ("modified_at", UTC_TIMESTAMP),
+            (NAME_COLUMN, text),
+            (ERROR_COLUMN, text),
+        ]
+    )
 
 
 def rows_in_class_folder(entry: Entry, picture: Picture, *, uri: str, source: ImageSource) -> Iterator[Row]:
     """Give the one row of an image whose folder is its label."""
     name, separator, _ = entry.path.partition("/")
     label = Label(name=name) if separator else Label(fault=NO_FOLDER)
-    yield _row(entry, picture, uri=uri) | {"label": label.name, ERROR_COLUMN: picture.fault or label.fault or _class_fault(label, source)}
+    yield _row(entry, picture, uri=uri) | {
+        "label": label.name,
+        ERROR_COLUMN: picture.fault or label.fault or _class_fault(label, source),
+    }
 
 
-def rows_with_boxes(entry: Entry, picture: Picture, annotation: Annotation | None, *, uri: str, source: ImageSource) -> Iterator[Row]:
+def rows_with_boxes(
+    entry: Entry, picture: Picture, annotation: Annotation | None, *, uri: str, source: ImageSource
+) -> Iterator[Row]:
     """Give a row a label of an annotated image, or one row if it has none."""
     about = _row(entry, picture, uri=uri)
     if annotation is None:
@@ -66,7 +79,12 @@ def rows_with_boxes(entry: Entry, picture: Picture, annotation: Annotation | Non
         if fault is None and label.box is None and len(annotation.labels) > 1:
             fault = "label: the image has several"
         box = dict(zip(_BOX, label.box or (None,) * 4, strict=True))
-        yield about | {"label": label.name, "box": 0 if label.box is None and not label.fault else number, **box, ERROR_COLUMN: fault}
+        yield about | {
+            "label": label.name,
+            "box": 0 if label.box is None and not label.fault else number,
+            **box,
+            ERROR_COLUMN: fault,
+        }
 
 
 def row_of_loose_fault(loose: LooseFault) -> Row:

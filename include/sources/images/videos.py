@@ -1,8 +1,8 @@
 """
 Frames of a video at a given rate, each with its time.
 
-A video gives all its frames or none: one that is damaged, or shorter than it says, is one row that says so. Memory holds one decoded
-frame at a time, whatever the video's length.
+A video gives all its frames or none: one that is damaged, or shorter than it says, is one row that says so. Memory
+holds one decoded frame at a time, whatever the video's length.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from include.sources.images.decoding import TRUNCATED, UNDECODABLE, WRONG_EXTENS
 from include.sources.images.folders import Entry, FileFaultError, Folder
 from include.workflow import ImageSource, Videos
 
-# The one reader that each name admits. Left to itself FFmpeg goes by the content, and some formats are play lists: texts that have it
-# open other files, addresses and ports.
+# The one reader that each name admits. Left to itself FFmpeg goes by the content, and some formats are play lists:
+# texts that have it open other files, addresses and ports.
 _READERS = {".mp4": "mov", ".m4v": "mov", ".mov": "mov", ".avi": "avi", ".mkv": "matroska", ".webm": "matroska"}
 VIDEO_SUFFIXES = frozenset(_READERS)
 _OPTIONS = {"protocol_whitelist": "none"}
@@ -29,7 +29,9 @@ _HEAD_BYTES = 16
 _MAX_DECODED_FOR_ONE = 10_000
 
 
-def inspect_video(folder: Folder, entry: Entry, source: ImageSource, *, check_time: Callable[[], object]) -> list[Picture]:
+def inspect_video(
+    folder: Folder, entry: Entry, source: ImageSource, *, check_time: Callable[[], object]
+) -> list[Picture]:
     """Cut one listed video; whatever is wrong with it becomes the `fault` of its only picture."""
     if entry.fault or entry.size == 0:
         return [Picture(n_bytes=entry.size, fault=entry.fault or "n_bytes: the file is empty")]
@@ -37,7 +39,9 @@ def inspect_video(folder: Folder, entry: Entry, source: ImageSource, *, check_ti
         with folder.open(entry.path) as file:
             _check_content(file.read(_HEAD_BYTES), entry)
             file.seek(0)
-            with av.open(file, mode="r", format=_READERS[entry.suffix], options=_OPTIONS, metadata_errors="ignore") as container:
+            with av.open(
+                file, mode="r", format=_READERS[entry.suffix], options=_OPTIONS, metadata_errors="ignore"
+            ) as container:
                 return list(_frames(container, source, check_time=check_time))
     except FileFaultError as error:
         fault = str(error)
@@ -49,7 +53,10 @@ def inspect_video(folder: Folder, entry: Entry, source: ImageSource, *, check_ti
 
 
 def _check_content(head: bytes, entry: Entry) -> None:
-    """A name that promises another format than the content has. Where the content is of no known format the reader decides."""
+    """
+    A name that promises another format than the content has. Where the content is of no known format the reader
+    decides.
+    """
     found = next((reader for reader, (start, mark) in _MARKS.items() if head[start : start + len(mark)] == mark), None)
     if found not in (None, _READERS[entry.suffix]):
         raise FileFaultError(WRONG_EXTENSION)

@@ -1,8 +1,9 @@
 """
-What a collection has changed in partitions that were published before: readings that came late, and readings that are still missing.
+What a collection has changed in partitions that were published before: readings that came late, and readings that are
+still missing.
 
-Both are told from what has landed and from the ledger alone, never from what this process remembers: a collection that was killed after its
-commit is made good by the next one.
+Both are told from what has landed and from the ledger alone, never from what this process remembers: a collection that
+was killed after its commit is made good by the next one.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ MEMORY = timedelta(weeks=1)
 # So many stretches of numbers an incident names.
 MAX_RANGES = 5
 
-_READINGS = pa.schema([("device", pa.string()), ("sequence", pa.int64()), ("event_time", UTC_TIMESTAMP), ("is_believable", pa.bool_())])
+_READINGS = pa.schema(
+    [("device", pa.string()), ("sequence", pa.int64()), ("event_time", UTC_TIMESTAMP), ("is_believable", pa.bool_())]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrears:
-    """How many rows each partition has by what has landed, and the readings that say what is missing, both from `start` on."""
+    """
+    How many rows each partition has by what has landed, and the readings that say what is missing, both from `start`
+    on.
+    """
 
     start: datetime
     rows_of: dict[str, int]
@@ -56,12 +62,19 @@ def take_stock(source: SensorSource, *, workflow: Workflow, now: datetime, lake:
             rows_of[key] = rows_of.get(key, 0) + count["counts"]
         numbers = rows[source.sequence] if source.sequence else pa.nulls(rows.num_rows, pa.int64())
         devices = rows[source.device].cast(pa.string())
-        readings.append(pa.table([devices, numbers, rows[source.event_time], rows[IS_PLACED_BY_EVENT]], schema=_READINGS))
+        readings.append(
+            pa.table([devices, numbers, rows[source.event_time], rows[IS_PLACED_BY_EVENT]], schema=_READINGS)
+        )
     return Arrears(start=start, rows_of=rows_of, readings=pa.concat_tables(readings))
 
 
-def find_reopened(stock: Arrears, *, source: SensorSource, workflow: Workflow, window: PartitionWindow, lake: Lake) -> tuple[str, ...]:
-    """Keys of published partitions, other than the run's own, that have another number of rows now than when they were read."""
+def find_reopened(
+    stock: Arrears, *, source: SensorSource, workflow: Workflow, window: PartitionWindow, lake: Lake
+) -> tuple[str, ...]:
+    """
+    Keys of published partitions, other than the run's own, that have another number of rows now than when they were
+    read.
+    """
     runs = read_ledger(lake, RUNS, workflow=workflow.name)
     # In order of time: of several lines of one partition the last one stays.
     published = dict(zip(runs["partition_key"].to_pylist(), runs["rows_in"].to_pylist(), strict=True))
@@ -70,14 +83,18 @@ def find_reopened(stock: Arrears, *, source: SensorSource, workflow: Workflow, w
         key
         for key, n_rows in published.items()
         # Of an older one not all arrivals were read: nothing can be said, and nothing can have changed.
-        if window_of_key(every, key).start - source.clock_tolerance >= stock.start and stock.rows_of.get(key, 0) != n_rows
+        if window_of_key(every, key).start - source.clock_tolerance >= stock.start
+        and stock.rows_of.get(key, 0) != n_rows
     }
     reached = {key for key in published if _is_reached(window_of_key(every, key), changed, source=source, every=every)}
     return tuple(sorted((changed | reached) - {window.key}))
 
 
 def _is_reached(window: PartitionWindow, changed: set[str], *, source: SensorSource, every: Every) -> bool:
-    """Whether the partition's lags reach into one that has changed; by our own clock a late reading was known too late for any."""
+    """
+    Whether the partition's lags reach into one that has changed; by our own clock a late reading was known too late for
+    any.
+    """
     if not source.lags or source.known_time == RECEIVED_AT:
         return False
     nearest, farthest = (choose(lag.by for lag in source.lags.values()) for choose in (min, max))
@@ -85,9 +102,12 @@ def _is_reached(window: PartitionWindow, changed: set[str], *, source: SensorSou
     return any(part.start < window.end - nearest and part.end > window.start - farthest for part in parts)
 
 
-def record_gaps(stock: Arrears, *, source: SensorSource, workflow: Workflow, window: PartitionWindow, lake: Lake) -> int:
+def record_gaps(
+    stock: Arrears, *, source: SensorSource, workflow: Workflow, window: PartitionWindow, lake: Lake
+) -> int:
     """
-    Open an incident for each device and partition with missing readings, up to the run's own partition; close those that were filled.
+    Open an incident for each device and partition with missing readings, up to the run's own partition; close those
+    that were filled.
 
     Returns
     -------
@@ -98,7 +118,9 @@ def record_gaps(stock: Arrears, *, source: SensorSource, workflow: Workflow, win
     if source.sequence is None and source.every is None:
         return 0
     until = min(window.end, datetime.now(UTC))
-    rules = GapRules(sequence=source.sequence is not None, every=source.every, until=until, partition=workflow.partition.every)
+    rules = GapRules(
+        sequence=source.sequence is not None, every=source.every, until=until, partition=workflow.partition.every
+    )
     missing = {name: found for name, found in find_missing(stock.readings, rules).items() if name[1] <= window.key}
     known = {
         (incident.subject, incident.partition_key): incident
@@ -109,7 +131,8 @@ def record_gaps(stock: Arrears, *, source: SensorSource, workflow: Workflow, win
     for (device, key), incident in known.items():
         # One that grew is told anew; one that shrank stays open as it was told, until it is filled.
         n_now = missing[device, key].n_missing if (device, key) in missing else 0
-        # Of a device that has been silent for so long that its last reading is out of sight, nothing missing is seen: that is no recovery.
+        # Of a device that has been silent for so long that its last reading is out of sight, nothing missing is seen:
+        # that is no recovery.
         is_in_sight = device in first_of and first_of[device] <= datetime.fromisoformat(incident.details[SINCE])
         if key <= window.key and ((n_now == 0 and is_in_sight) or n_now > incident.counts["missing"]):
             close_incident(lake, workflow=workflow.name, partition_key=key, kind=MISSING_READINGS, subject=device)

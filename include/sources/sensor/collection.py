@@ -24,7 +24,8 @@ def collect(
     """
     Drain the broker's queue into `<name>/messages`.
 
-    The very first collection only subscribes: before it, the broker queued nothing (`counts["is_new_session"]` is 1 then).
+    The very first collection only subscribes: before it, the broker queued nothing (`counts["is_new_session"]` is 1
+    then).
 
     Returns
     -------
@@ -43,7 +44,9 @@ def collect(
     # Recorded before the draining, for a process that is killed in it has already been given a new session.
     record_session = _SessionRecorder(workflow, client_id, lake=lake)
     address = read_address(connection_uri)
-    drained = Drain(source, workflow=workflow, address=address, client_id=client_id, lake=lake, on_session=record_session).run()
+    drained = Drain(
+        source, workflow=workflow, address=address, client_id=client_id, lake=lake, on_session=record_session
+    ).run()
     stock = take_stock(source, workflow=workflow, now=datetime.now(UTC), lake=lake)
     n_missing = record_gaps(stock, source=source, workflow=workflow, window=window, lake=lake)
     counts = {
@@ -95,7 +98,9 @@ class _SessionRecorder:
 
     def __call__(self, is_kept: bool) -> None:
         if is_kept:
-            close_incident(self._lake, workflow=self._workflow, partition_key="", kind=LOST_SESSION, subject=self._client_id)
+            close_incident(
+                self._lake, workflow=self._workflow, partition_key="", kind=LOST_SESSION, subject=self._client_id
+            )
         elif self._had_session:
             open_incident(
                 self._lake,
@@ -103,7 +108,8 @@ class _SessionRecorder:
                 partition_key="",
                 kind=LOST_SESSION,
                 subject=self._client_id,
-                summary="the broker no longer knew this client: what was published since the last collection may be lost",
+                summary="the broker no longer knew this client: what was published since the last collection may be "
+                "lost",
                 counts={},
             )
         self._had_session = True

@@ -1,11 +1,12 @@
 """
 Drain the broker's queue: gather a batch, commit it, then acknowledge it.
 
-A message that was acknowledged is durable; one that was not is delivered again. A process that is killed between the two leaves a copy,
-never a hole.
+A message that was acknowledged is durable; one that was not is delivered again. A process that is killed between the
+two leaves a copy, never a hole.
 
-A broker stops after so many unacknowledged messages (mosquitto: 20, NATS: 1,024 unless configured): a batch that waited for more would
-wait for ever. So a batch is also committed when nothing comes for a moment; and where that happened at a count, at that count at once.
+A broker stops after so many unacknowledged messages (mosquitto: 20, NATS: 1,024 unless configured): a batch that waited
+for more would wait for ever. So a batch is also committed when nothing comes for a moment; and where that happened at a
+count, at that count at once.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Drain:
 
     def run(self) -> Drained:
         """
-        Drain until the queue is empty or a bound is met; a broker that goes away is waited for as long as the time lasts.
+        Drain until the queue is empty or a bound is met; a broker that goes away is waited for as long as the time
+        lasts.
 
         Raises
         ------
@@ -113,14 +115,19 @@ class Drain:
 
     def _new_session(self) -> Session:
         return Session(
-            self._address, client_id=self._client_id, on_message=self._inbox.add, max_payload_bytes=self._source.max_payload_bytes
+            self._address,
+            client_id=self._client_id,
+            on_message=self._inbox.add,
+            max_payload_bytes=self._source.max_payload_bytes,
         )
 
     def _until_over(self, session: Session) -> None:
         last = monotonic()
         while self._is_wanted() and monotonic() < self._stop_at:
             before = session.n_received
-            session.receive(FLUSH_SECONDS if self._inbox.messages else min(0.5, self._source.idle_seconds), has_room=self._has_room)
+            session.receive(
+                FLUSH_SECONDS if self._inbox.messages else min(0.5, self._source.idle_seconds), has_room=self._has_room
+            )
             if session.n_received > before:
                 last = monotonic()
             quiet = monotonic() - last

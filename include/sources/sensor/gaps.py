@@ -1,8 +1,9 @@
 """
 Readings that are missing: found by a device's own count of them, or by how often it is meant to send.
 
-Between two readings whose sequence numbers are not neighbours, the missing ones are laid evenly over the time between, so that each
-counts in the partition in which it would have been. Where a device starts its count anew, nothing is claimed to be missing between.
+Between two readings whose sequence numbers are not neighbours, the missing ones are laid evenly over the time between,
+so that each counts in the partition in which it would have been. Where a device starts its count anew, nothing is
+claimed to be missing between.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import pyarrow.compute as pc
 
 from include.workflow.partitions import Every, key_of_moment
 
-# A count falls by this much, and below its half: the device has started anew. A smaller fall is two clocks' or two messages' order.
+# A count falls by this much, and below its half: the device has started anew. A smaller fall is two clocks' or two
+# messages' order.
 RESTART_FALL = 16
 # More in one stretch are not laid out one by one: a count that jumps so far is a fault of the device.
 LONGEST_STRETCH = 100_000
@@ -30,10 +32,11 @@ Times = npt.NDArray[np.datetime64]
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
     """
-    `n_missing` readings after that of `since`, and the moments at which they would have been sent (one for all, if they are too many
-    to lay out).
+    `n_missing` readings after that of `since`, and the moments at which they would have been sent (one for all, if they
+    are too many to lay out).
 
-    `numbers` are those that the device counted them by, where it counts; of a stretch that is not laid out, the first and the last.
+    `numbers` are those that the device counted them by, where it counts; of a stretch that is not laid out, the first
+    and the last.
     """
 
     since: np.datetime64
@@ -81,8 +84,8 @@ def find_missing(readings: pa.Table, rules: GapRules) -> dict[tuple[str, str], M
     Parameters
     ----------
     readings : Table of shape (n_readings, 4)
-        `device`; `sequence` (integers, null where unknown); `event_time`; `is_believable`: whether the event time is to be believed.
-        A reading that is not counts as sent, at no particular time.
+        `device`; `sequence` (integers, null where unknown); `event_time`; `is_believable`: whether the event time is to
+        be believed. A reading that is not counts as sent, at no particular time.
     rules : GapRules
         How to tell.
 
@@ -130,7 +133,9 @@ def _by_sequence(times: Times, numbers: npt.NDArray[np.int64], others: npt.NDArr
             steps = np.arange(1, n_missing + 1)
             steps = steps[~np.isin(present[i] + steps, others)]
             if len(steps):
-                laid_out = at[i] + ((at[i + 1] - at[i]).astype(np.int64) * steps // (n_missing + 1)).astype("timedelta64[us]")
+                laid_out = at[i] + ((at[i + 1] - at[i]).astype(np.int64) * steps // (n_missing + 1)).astype(
+                    "timedelta64[us]"
+                )
                 yield Stretch(since=at[i], times=laid_out, n_missing=len(steps), numbers=present[i] + steps)
 
 

@@ -1,9 +1,10 @@
 """
 A device's earlier readings beside each row: what was known when the row's own reading was still to come.
 
-So the row of a reading holds what it takes to forecast it, and its label is the reading itself: both are known once it has arrived, and
-no row waits for another one. A reading counts from when it became known, not from when it was made: one that was delivered late is in no
-lag of a forecast that was made before. So a row's lags never change afterwards, whatever arrives (unless `known_time` is the device's).
+So the row of a reading holds what it takes to forecast it, and its label is the reading itself: both are known once it
+has arrived, and no row waits for another one. A reading counts from when it became known, not from when it was made:
+one that was delivered late is in no lag of a forecast that was made before. So a row's lags never change afterwards,
+whatever arrives (unless `known_time` is the device's).
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ def with_lags(rows: pa.Table, earlier: pa.Table, *, source: SensorSource) -> pa.
     rows : Table of shape (n_rows, n_columns)
         A partition's rows, with at least the device and the event time.
     earlier : Table
-        Readings placed by their event time, with the declared fields, the known time and `source_error`. Those with an error count for
-        nothing. Of several readings of a device and moment the one that was known last, by then, counts.
+        Readings placed by their event time, with the declared fields, the known time and `source_error`. Those with an
+        error count for nothing. Of several readings of a device and moment the one that was known last, by then,
+        counts.
     source : SensorSource
         Declares `lags` and `lead`.
 

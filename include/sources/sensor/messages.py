@@ -39,13 +39,22 @@ def messages_table(workflow: Workflow) -> str:
 
 def land(messages: Sequence[Received], *, workflow: Workflow, lake: Lake) -> None:
     """Append messages, in the order of their arrival: one commit for each partition of arrival, mostly one."""
-    for key, group in groupby(messages, key=lambda message: key_of_moment(workflow.partition.every, message.received_at)):
+    for key, group in groupby(
+        messages, key=lambda message: key_of_moment(workflow.partition.every, message.received_at)
+    ):
         # Each delivery is a batch of its own: what is delivered again is seen, and counted, when rows are made.
-        append_batch(lake, messages_table(workflow), _table(list(group)), partition_key=key, batch_id=secrets.token_hex(16))
+        append_batch(
+            lake, messages_table(workflow), _table(list(group)), partition_key=key, batch_id=secrets.token_hex(16)
+        )
 
 
-def scan_arrivals(workflow: Workflow, *, start: datetime, end: datetime | None = None, lake: Lake) -> Iterator[pa.Table]:
-    """Yield what arrived in the partitions that overlap `[start, end]`, oldest first, from one version of the table, piece by piece."""
+def scan_arrivals(
+    workflow: Workflow, *, start: datetime, end: datetime | None = None, lake: Lake
+) -> Iterator[pa.Table]:
+    """
+    Yield what arrived in the partitions that overlap `[start, end]`, oldest first, from one version of the table, piece
+    by piece.
+    """
     table = messages_table(workflow)
     if not table_exists(lake, table):
         return
@@ -64,7 +73,9 @@ def _table(messages: Sequence[Received]) -> pa.Table:
         "payload": [message.payload for message in messages],
         "payload_bytes": [message.payload_bytes for message in messages],
         # Of what was too large to keep, the size stands for the content.
-        "payload_digest": [None if message.payload is None else digest_bytes(message.payload)[:32] for message in messages],
+        "payload_digest": [
+            None if message.payload is None else digest_bytes(message.payload)[:32] for message in messages
+        ],
         "qos": [message.qos for message in messages],
         "is_retained": [message.is_retained for message in messages],
         "is_redelivery": [message.is_redelivery for message in messages],

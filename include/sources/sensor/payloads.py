@@ -1,5 +1,6 @@
 """
-From a message's payload to its declared fields: strictly. A value is what the device wrote, or it is refused; nothing is bent to fit.
+From a message's payload to its declared fields: strictly. A value is what the device wrote, or it is refused; nothing
+is bent to fit.
 
 What is refused is named by field and fault, never by its value.
 """
@@ -39,7 +40,10 @@ class _RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a payload says: a value for each field (None where there is none, or one that was refused), and the first fault."""
+    """
+    What a payload says: a value for each field (None where there is none, or one that was refused), and the first
+    fault.
+    """
 
     values: tuple[Any, ...]
     error: str | None

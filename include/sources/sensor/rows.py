@@ -1,9 +1,10 @@
 """
 Rows of landed messages: every message is one row of exactly one partition, whatever it holds.
 
-A reading belongs to the partition of its event time, if it arrived within the allowed lateness. Any other (unreadable, too late, by a clock
-that lies) belongs to the partition of its arrival, with its reason. Where one reading was delivered several times, each delivery is a row:
-those within the lateness are equal in all columns, the first one's `received_at` included, so that validation counts them as duplicates.
+A reading belongs to the partition of its event time, if it arrived within the allowed lateness. Any other (unreadable,
+too late, by a clock that lies) belongs to the partition of its arrival, with its reason. Where one reading was
+delivered several times, each delivery is a row: those within the lateness are equal in all columns, the first one's
+`received_at` included, so that validation counts them as duplicates.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def open_rows(
     """
     Open one partition, from what has landed: no broker is asked.
 
-    The rows come in the order of event time, device, sequence, topic and content, which does not depend on the order of their arrival.
+    The rows come in the order of event time, device, sequence, topic and content, which does not depend on the order of
+    their arrival.
 
     Yields
     ------
@@ -55,7 +57,14 @@ def open_rows(
         parts.append(_placed_between(rows, earliest, window.end))
     readings = _with_first_arrival(pa.concat_tables(parts))
     rows = _placed_between(readings, window.start, window.end)
-    order = [source.event_time, source.device, *([source.sequence] if source.sequence else []), NAME_COLUMN, DIGEST, RECEIVED_AT]
+    order = [
+        source.event_time,
+        source.device,
+        *([source.sequence] if source.sequence else []),
+        NAME_COLUMN,
+        DIGEST,
+        RECEIVED_AT,
+    ]
     rows = rows.sort_by([(name, "ascending") for name in order]).select(row_schema(source).names)
     yield with_lags(rows, readings, source=source).to_reader(max_chunksize=65_536)
 
@@ -99,27 +108,37 @@ def _rows_of(messages: pa.Table, *, source: SensorSource, reader: PayloadReader)
     if source.known_time != RECEIVED_AT:
         latest = pc.add(rows[RECEIVED_AT], pa.scalar(source.clock_tolerance))
         is_ahead = pc.fill_null(pc.greater(rows[source.known_time], latest), False)
-        rows = with_errors(rows, pc.if_else(is_ahead, f"{source.known_time}: lies after the row's arrival", pa.scalar(None, pa.string())))
+        rows = with_errors(
+            rows,
+            pc.if_else(is_ahead, f"{source.known_time}: lies after the row's arrival", pa.scalar(None, pa.string())),
+        )
     return rows
 
 
 def _located(rows: pa.Table, messages: pa.Table, placement: Placement, *, source: SensorSource) -> pa.Table:
     is_placed_by_event = pc.and_(pc.is_valid(rows[source.event_time]), pc.is_null(placement.reason))
-    return pa.table([*rows.columns, messages[DIGEST], placement.placed_at, is_placed_by_event], schema=located_schema(source))
+    return pa.table(
+        [*rows.columns, messages[DIGEST], placement.placed_at, is_placed_by_event], schema=located_schema(source)
+    )
 
 
 def _with_first_arrival(rows: pa.Table) -> pa.Table:
     """
     Give all deliveries of one reading the arrival of the first.
 
-    All that count here are among these rows: a delivery that comes too late, or before its event, is placed by its own arrival.
+    All that count here are among these rows: a delivery that comes too late, or before its event, is placed by its own
+    arrival.
     """
     identity = pc.binary_join_element_wise(rows[NAME_COLUMN], pc.fill_null(rows[DIGEST], ""), "\0")
     by_event = rows[IS_PLACED_BY_EVENT]
     # Others stay apart: each is its own group.
     own = pc.cast(pa.array(range(rows.num_rows), pa.int64()), pa.string())
     codes = pc.if_else(by_event, identity, own).combine_chunks().dictionary_encode().indices
-    firsts = pa.table({"code": codes, "at": rows[RECEIVED_AT]}).group_by("code", use_threads=False).aggregate([("at", "min")])
+    firsts = (
+        pa.table({"code": codes, "at": rows[RECEIVED_AT]})
+        .group_by("code", use_threads=False)
+        .aggregate([("at", "min")])
+    )
     firsts = firsts.sort_by("code")
     position = rows.schema.get_field_index(RECEIVED_AT)
     return rows.set_column(position, RECEIVED_AT, firsts["at_min"].take(codes))

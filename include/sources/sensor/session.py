@@ -79,7 +79,8 @@ def read_address(uri: str) -> Address:
         host, port = None, None
     if parts.scheme not in _PORTS or not host:
         raise SourceQueryError(
-            "the sensor's connection is no mqtt://user:password@host:port/ (or mqtts://): correct the Airflow connection"
+            "the sensor's connection is no mqtt://user:password@host:port/ (or mqtts://): correct the Airflow "
+            "connection"
         )
     options = parse_qs(parts.query)
     return Address(
@@ -95,7 +96,9 @@ def read_address(uri: str) -> Address:
 class Session:
     """A connection of one client id. Nothing runs beside it: it moves only while one of its methods is called."""
 
-    def __init__(self, address: Address, *, client_id: str, on_message: Callable[[Received], None], max_payload_bytes: int) -> None:
+    def __init__(
+        self, address: Address, *, client_id: str, on_message: Callable[[Received], None], max_payload_bytes: int
+    ) -> None:
         self._address, self._client_id = address, client_id
         self._on_message, self._max_payload_bytes = on_message, max_payload_bytes
         self._refusal: str | None = None
@@ -127,7 +130,9 @@ class Session:
             self._wait(lambda: self._granted is not None)
         except (OSError, ConnectionLostError) as error:
             self._check_refusal()
-            raise SourceUnavailableError(f"the broker {address.name} does not answer ({type(error).__name__}): is it up?") from error
+            raise SourceUnavailableError(
+                f"the broker {address.name} does not answer ({type(error).__name__}): is it up?"
+            ) from error
         for topic, granted in zip(topics, self._granted or (), strict=True):
             if granted.value != 1:
                 raise SourceQueryError(
@@ -178,7 +183,11 @@ class Session:
 
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, clean_session=False, protocol=mqtt.MQTTv311, manual_ack=True
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=False,
+            protocol=mqtt.MQTTv311,
+            manual_ack=True,
         )
         client.connect_timeout = CONNECT_SECONDS
         address = self._address
@@ -191,13 +200,17 @@ class Session:
         client.on_message = self._received
         return client
 
-    def _connected(self, _client: mqtt.Client, _data: Any, flags: mqtt.ConnectFlags, reason: Any, _properties: Any) -> None:
+    def _connected(
+        self, _client: mqtt.Client, _data: Any, flags: mqtt.ConnectFlags, reason: Any, _properties: Any
+    ) -> None:
         if reason.is_failure:
             self._refusal = str(reason)
         else:
             self._is_open, self.is_present = True, flags.session_present
 
-    def _subscribed(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:
+    def _subscribed(
+        self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any
+    ) -> None:
         self._granted = reasons
 
     def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:

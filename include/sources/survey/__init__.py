@@ -1,8 +1,8 @@
 """
 Read a survey: its rows leave here as the privacy policy lets them through, and in no other form.
 
-The partition is held in memory, without direct identifiers, until all of its rows were counted: whether k respondents share their
-quasi-identifiers is known only then, and nothing is to be written before.
+The partition is held in memory, without direct identifiers, until all of its rows were counted: whether k respondents
+share their quasi-identifiers is known only then, and nothing is to be written before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def open_rows(
     Yields
     ------
     RecordBatchReader
-        Pseudonyms, generalised and kept columns, the times, and `source_error`: why the policy did not let a row through.
+        Pseudonyms, generalised and kept columns, the times, and `source_error`: why the policy did not let a row
+        through.
 
     Raises
     ------
@@ -59,11 +60,14 @@ def open_rows(
 
     """
     erased = erased_digests(lake, workflow.name)
-    treatment = Treatment(source, workflow=workflow.name, window=window, key=pseudonym_key(), erased=erased, now=datetime.now(UTC))
+    treatment = Treatment(
+        source, workflow=workflow.name, window=window, key=pseudonym_key(), erased=erased, now=datetime.now(UTC)
+    )
     where = {"workflow": workflow, "window": window, "connection_uri": connection_uri, "lake": lake}
     rows, failure = _read(source, treatment, where)
     if failure is not None:
-        # Raised here, outside of the handler: an error that was being handled would hang on to it, with the values in its text.
+        # Raised here, outside of the handler: an error that was being handled would hang on to it, with the values in
+        # its text.
         raise failure
     _require_unerased(lake, workflow.name, erased)
     yield pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(max_chunksize=BATCH_ROWS))
@@ -73,7 +77,9 @@ def open_rows(
 
 def _require_unerased(lake: Lake, workflow_name: str, erased: frozenset[str]) -> None:
     if erased_digests(lake, workflow_name) != erased:
-        raise ConcurrentWriteError("a respondent was erased while the survey was read: run again, without their answers")
+        raise ConcurrentWriteError(
+            "a respondent was erased while the survey was read: run again, without their answers"
+        )
 
 
 def _read(source: SurveySource, treatment: Treatment, where: dict[str, Any]) -> tuple[pa.Table, UpdraftError | None]:
@@ -97,7 +103,11 @@ def _open_inner(source: Source, where: dict[str, Any]) -> contextlib.AbstractCon
     from include.sources.kinds import open_rows as open_any  # that module knows this one by name
 
     # Of a file's bad record neither its bytes may be kept nor their digest: they are what somebody wrote.
-    return open_any(source, **where) if not isinstance(source, FileSource) else open_files(source, **where, keep_bytes=False)
+    return (
+        open_any(source, **where)
+        if not isinstance(source, FileSource)
+        else open_files(source, **where, keep_bytes=False)
+    )
 
 
 def _withheld(source: Source, error: Exception) -> SourceError:
@@ -105,6 +115,7 @@ def _withheld(source: Source, error: Exception) -> SourceError:
     names = ", ".join(filter(None, [path, *source.files.values(), source.connection]))
     kind = SourceUnavailableError if isinstance(error, UpdraftError) and error.is_retryable else SourceQueryError
     return kind(
-        f"the survey's source ({source.kind}: {names}) can't be read: {type(error).__name__}; what it said is withheld, for it may quote "
+        f"the survey's source ({source.kind}: {names}) can't be read: {type(error).__name__}; what it said is "
+        "withheld, for it may quote "
         "answers: read the source by hand, with its own declaration, to see it"
     )

@@ -1,4 +1,7 @@
-"""k-anonymity: quasi-identifiers that too few respondents share are suppressed; where that does not help, the row is refused."""
+"""
+k-anonymity: quasi-identifiers that too few respondents share are suppressed; where that does not help, the row is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def suppress(rows: pa.Table, cells: Cells, *, among: pa.ChunkedArray | pa.Array)
     is_small = pa.array(is_in_small_cell(rows, cells.columns, **rule))
     for name in cells.columns:
         column = rows.column(name)
-        rows = rows.set_column(rows.column_names.index(name), name, pc.if_else(is_small, pa.scalar(None, column.type), column))
+        rows = rows.set_column(
+            rows.column_names.index(name), name, pc.if_else(is_small, pa.scalar(None, column.type), column)
+        )
     return rows, pa.array(is_in_small_cell(rows, cells.columns, **rule))
 
 
@@ -40,8 +45,8 @@ def enforce_k(rows: pa.Table, source: SurveySource) -> pa.Table:
     """
     Make each cell of a landed partition one of k respondents or more.
 
-    Rows that were refused before do not count. A row that can't be hidden among others, suppressed or not, is refused: it keeps nothing
-    but its times.
+    Rows that were refused before do not count. A row that can't be hidden among others, suppressed or not, is refused:
+    it keeps nothing but its times.
     """
     cells = source.cells
     if cells is None:

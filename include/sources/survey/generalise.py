@@ -18,8 +18,8 @@ def generalise(column: pa.Array, how: Band | Round | Truncate | Year | AsIs) -> 
     Returns
     -------
     Array of shape (n_rows,)
-        Null where the value is missing, or is none that can be generalised so (a text in the place of a number). The type follows from
-        `how`, never from the values.
+        Null where the value is missing, or is none that can be generalised so (a text in the place of a number). The
+        type follows from `how`, never from the values.
 
     """
     if isinstance(how, AsIs):
@@ -41,7 +41,9 @@ def _numbers(column: pa.Array) -> pa.Array:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         is_number = pc.match_substring_regex(column, _NUMBER)
         column = pc.utf8_trim_whitespace(pc.if_else(is_number, column, pa.scalar(None, column.type)))
-    elif not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
+    elif not (
+        pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)
+    ):
         return pa.nulls(len(column), pa.float64())
     numbers = column.cast(pa.float64(), safe=False)
     is_plain = pc.fill_null(pc.less(pc.abs(numbers), 1e15), False)

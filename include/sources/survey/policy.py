@@ -1,4 +1,7 @@
-"""The privacy policy, applied to answers batch by batch: what it does not let through is gone before anything is stored."""
+"""
+The privacy policy, applied to answers batch by batch: what it does not let through is gone before
+anything is stored.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,14 @@ def check_columns(source: SurveySource, names: list[str]) -> None:
     named |= {source.event_time, source.known_time, *source.key} - privacy.pseudonym.keys()
     missing = sorted(named.difference(names))
     if missing:
-        raise PrivacyError(f"the survey has no column {_listed(missing)}, which its declaration names: correct one of the two")
+        raise PrivacyError(
+            f"the survey has no column {_listed(missing)}, which its declaration names: correct one of the two"
+        )
     unknown = sorted(set(names) - named - {ERROR_COLUMN, NAME_COLUMN})
     if unknown:
         raise PrivacyError(
-            f"the survey has the column {_listed(unknown)}, of which its privacy policy says nothing: nothing of it was stored; name it in "
+            f"the survey has the column {_listed(unknown)}, of which its privacy policy says nothing: nothing of it "
+            "was stored; name it in "
             "identifiers, quasi_identifiers, sensitive, free_text or keep"
         )
     taken = sorted(privacy.pseudonym.keys() & set(names))
@@ -72,7 +78,14 @@ class Treatment:
     """
 
     def __init__(
-        self, source: SurveySource, *, workflow: str, window: PartitionWindow, key: bytes, erased: frozenset[str], now: datetime
+        self,
+        source: SurveySource,
+        *,
+        workflow: str,
+        window: PartitionWindow,
+        key: bytes,
+        erased: frozenset[str],
+        now: datetime,
     ) -> None:
         self._source, self._privacy, self._workflow = source, source.privacy, workflow
         self._window, self._key, self._erased, self._now = window, key, erased, now
@@ -88,7 +101,9 @@ class Treatment:
         general = {name: generalise(columns[name], how) for name, how in self._privacy.quasi_identifiers.items()}
         error = reduce(pc.coalesce, self._errors(columns, made=made, general=general))
         is_refused = error.is_valid()
-        out = made | {name: general.get(name, columns[name]) for name in columns if name in general or name in self._kept}
+        out = made | {
+            name: general.get(name, columns[name]) for name in columns if name in general or name in self._kept
+        }
         out = {name: pc.if_else(is_refused, pa.scalar(None, column.type), column) for name, column in out.items()}
         out |= self._times(columns, is_refused=is_refused)
         about = {NAME_COLUMN: columns[NAME_COLUMN]} if NAME_COLUMN in columns else {}
@@ -101,17 +116,23 @@ class Treatment:
     def _pseudonyms(self, column: str, identifiers: pa.Array) -> pa.Array:
         return pseudonyms(identifiers, workflow=self._workflow, column=column, key=self._key)
 
-    def _errors(self, columns: dict[str, pa.Array], *, made: dict[str, pa.Array], general: dict[str, pa.Array]) -> list[pa.Array]:
+    def _errors(
+        self, columns: dict[str, pa.Array], *, made: dict[str, pa.Array], general: dict[str, pa.Array]
+    ) -> list[pa.Array]:
         """Reasons to refuse a row, the first one counts."""
         privacy = self._privacy
         n_rows = len(columns[self._source.event_time])
         errors = [columns[ERROR_COLUMN].cast(pa.string()) if ERROR_COLUMN in columns else pa.nulls(n_rows, pa.string())]
         if privacy.consent is not None:
-            errors.append(_where(pc.invert(_is_accepted(columns[privacy.consent.column], privacy.consent.accepted)), NO_CONSENT))
+            errors.append(
+                _where(pc.invert(_is_accepted(columns[privacy.consent.column], privacy.consent.accepted)), NO_CONSENT)
+            )
         times = columns[self._source.event_time]
         if pa.types.is_timestamp(times.type) or pa.types.is_date(times.type):
             is_old = pc.less(times.cast(UTC_TIMESTAMP), pa.scalar(self._now - privacy.retention, UTC_TIMESTAMP))
-            errors.append(_where(is_old, f"privacy: older than the retention of {describe_duration(privacy.retention)}"))
+            errors.append(
+                _where(is_old, f"privacy: older than the retention of {describe_duration(privacy.retention)}")
+            )
         for new, old in privacy.pseudonym.items():
             errors.append(_where(made[new].is_null(), f"privacy: {old}: is missing or too short to tell a respondent"))
         if self._erased and privacy.respondent is not None:
@@ -122,11 +143,16 @@ class Treatment:
         return errors
 
     def _is_erased(self, respondents: pa.Array) -> pa.Array:
-        known = {text: text is not None and pseudonym_digest(text) in self._erased for text in set(respondents.to_pylist())}
+        known = {
+            text: text is not None and pseudonym_digest(text) in self._erased for text in set(respondents.to_pylist())
+        }
         return pa.array([known[text] for text in respondents.to_pylist()], pa.bool_())
 
     def _times(self, columns: dict[str, pa.Array], *, is_refused: pa.Array) -> dict[str, pa.Array]:
-        """Times to the day where they must be: the event's day begins, and what became known was known by the day's end."""
+        """
+        Times to the day where they must be: the event's day begins, and what became known was known by
+        the day's end.
+        """
         names = self._source.event_time, self._source.known_time
         event, known = (columns[name] for name in names)
         coarse = _start_of_day(event, not_before=self._window.start), _end_of_day(known)

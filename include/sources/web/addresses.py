@@ -1,8 +1,9 @@
 """
 Where a crawl may go: http and https, to addresses of the public internet, or to what the declaration allows by name.
 
-A page says where to go next, so its author could send us to a service inside our own network. A name is resolved once, every address that
-it has is checked, and the connection is made to one of those very addresses: no second look-up can give another one.
+A page says where to go next, so its author could send us to a service inside our own network. A name is resolved once,
+every address that it has is checked, and the connection is made to one of those very addresses: no second look-up can
+give another one.
 """
 
 from __future__ import annotations
@@ -49,12 +50,15 @@ class Guard:
         try:
             found = self.resolve(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise SourceUnavailableError(f"{host}: the name has no address now ({type(error).__name__}): retry, or correct it") from None
+            raise SourceUnavailableError(
+                f"{host}: the name has no address now ({type(error).__name__}): retry, or correct it"
+            ) from None
         if name_of_host(host, port) not in self.allowed:
             for *_, address in found:
                 if not is_public(address[0]):
                     raise UnsafeAddressError(
-                        f"{host}:{port} resolves to an address that is not public: nothing was sent there; if the host is meant, allow it "
+                        f"{host}:{port} resolves to an address that is not public: nothing was sent there; if the "
+                        "host is meant, allow it "
                         f"by source.allow_private_hosts=({name_of_host(host, port)!r},)"
                     )
         return [(family, address) for family, *_, address in found]
@@ -88,8 +92,8 @@ def name_of_host(host: str, port: int) -> str:
 
 def plain_address(address: str, *, base: str = "") -> str:
     """
-    Bring an address into the one form under which a page is archived: absolute, lower-case host, no default port, no fragment;
-    what stands in it as it may not (a space, an umlaut) is percent-encoded, as browsers do.
+    Bring an address into the one form under which a page is archived: absolute, lower-case host, no default port, no
+    fragment; what stands in it as it may not (a space, an umlaut) is percent-encoded, as browsers do.
 
     Raises
     ------
@@ -101,16 +105,23 @@ def plain_address(address: str, *, base: str = "") -> str:
         parts = urlsplit(urljoin(base, address.strip()))
         port = parts.port
     except ValueError:
-        raise UnsafeAddressError(f"{shown(address)}: is no address of a page: correct the link, or leave it out of source.follow") from None
+        raise UnsafeAddressError(
+            f"{shown(address)}: is no address of a page: correct the link, or leave it out of source.follow"
+        ) from None
     if parts.scheme not in PORTS or not parts.hostname:
         raise UnsafeAddressError(f"{shown(address)}: only http:// and https:// addresses are crawled")
     if "@" in parts.netloc or "\\" in parts.netloc or " " in parts.netloc or _CONTROL.search(address.strip()):
-        raise UnsafeAddressError(f"{shown(address)}: holds a user name, a backslash or a space: nothing is sent to such an address")
+        raise UnsafeAddressError(
+            f"{shown(address)}: holds a user name, a backslash or a space: nothing is sent to such an address"
+        )
     return _rebuilt(parts, port)
 
 
 def is_own_path(link: str) -> bool:
-    """Tell whether a link is a plain path on its page's own host, as by far most are: no look at its parts is needed then."""
+    """
+    Tell whether a link is a plain path on its page's own host, as by far most are: no look at its parts
+    is needed then.
+    """
     return _OWN_PATH.fullmatch(link) is not None
 
 
@@ -123,7 +134,9 @@ def _rebuilt(parts: SplitResult, port: int | None) -> str:
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     netloc = host if port in {None, PORTS[parts.scheme]} else f"{host}:{port}"
-    return parts._replace(netloc=netloc, path=_quoted(parts.path) or "/", query=_quoted(parts.query), fragment="").geturl()
+    return parts._replace(
+        netloc=netloc, path=_quoted(parts.path) or "/", query=_quoted(parts.query), fragment=""
+    ).geturl()
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,8 @@
 """
 The archive of a site: every response that brought something new, as it was received.
 
-Bodies lie in `<name>/_pages/<sha256>`, once each; the landing table `<name>/responses` says which page answered with which body, and when.
+Bodies lie in `<name>/_pages/<sha256>`, once each; the landing table `<name>/responses` says which page answered with
+which body, and when.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from include.lake.store import Lake, table_exists
 from include.sources.times import UTC_TIMESTAMP
 from include.sources.web.fetching import Fetched
 
-_KEPT_HEADERS = ("Cache-Control", "Content-Encoding", "Content-Language", "Content-Type", "Date", "ETag", "Last-Modified", "Server")
+_KEPT_HEADERS = (
+    "Cache-Control",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Type",
+    "Date",
+    "ETag",
+    "Last-Modified",
+    "Server",
+)
 _TYPES = {"int": pa.int64(), "datetime": UTC_TIMESTAMP}
 
 
@@ -98,7 +108,9 @@ class Archive:
             return b""
         data = get_file(self.lake, _path(self.name, stored.body_digest))
         if digest_bytes(data) != stored.body_digest:
-            raise CorruptDataError(f"{_path(self.name, stored.body_digest)}: the archived page differs from its digest: restore it")
+            raise CorruptDataError(
+                f"{_path(self.name, stored.body_digest)}: the archived page differs from its digest: restore it"
+            )
         return data
 
     def keep_body(self, body: bytes) -> str:

@@ -52,7 +52,8 @@ def read_body(response: requests.Response, *, max_bytes: int, is_cut: bool = Fal
 
 def _too_large(address: str, max_bytes: int) -> SourceQueryError:
     return SourceQueryError(
-        f"{shown(address)}: the page is larger than {max_bytes:,} bytes (source.max_page_bytes): raise it, or leave it out"
+        f"{shown(address)}: the page is larger than {max_bytes:,} bytes (source.max_page_bytes): raise it, or leave "
+        "it out"
     )
 
 
@@ -64,7 +65,9 @@ def _pieces(response: requests.Response, max_bytes: int) -> Iterator[bytes]:
     elif coding in _CODINGS:
         yield from _inflated(raw, response.url, max_bytes)
     else:
-        raise SourceQueryError(f"{shown(response.url)}: the server compresses by {coding[:40]!r}, which it was not asked for")
+        raise SourceQueryError(
+            f"{shown(response.url)}: the server compresses by {coding[:40]!r}, which it was not asked for"
+        )
 
 
 def _received(response: requests.Response, max_bytes: int) -> Iterator[bytes]:
@@ -91,7 +94,9 @@ def _inflated(raw: Iterator[bytes], address: str, max_bytes: int) -> Iterator[by
                 # Bounded: a few bytes can stand for gigabytes.
                 piece = inflater.decompress(rest, n_left)
             except zlib.error:
-                raise SourceQueryError(f"{shown(address)}: the server says that the page is compressed, but it is not") from None
+                raise SourceQueryError(
+                    f"{shown(address)}: the server says that the page is compressed, but it is not"
+                ) from None
             n_left -= len(piece)
             rest = inflater.unconsumed_tail or inflater.unused_data
             yield piece

@@ -27,7 +27,10 @@ ALLOW = "allow_private_host"
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What an Airflow connection of type http says: base address, login, and whether its host may lie inside our network."""
+    """
+    What an Airflow connection of type http says: base address, login, and whether its host may lie
+    inside our network.
+    """
 
     base: str
     login: tuple[str, str, str] | None
@@ -35,7 +38,13 @@ class Site:
 
 
 def collect(
-    source: WebSource, *, workflow: Workflow, window: PartitionWindow, connection_uri: str | None, lake: Lake, token: int
+    source: WebSource,
+    *,
+    workflow: Workflow,
+    window: PartitionWindow,
+    connection_uri: str | None,
+    lake: Lake,
+    token: int,
 ) -> CollectReport:
     """
     Ask the site for what is new, and land it.
@@ -75,9 +84,13 @@ def _crawl(
 ) -> tuple[list[Stored], dict[str, int]]:
     schedule = Schedule(source)
     with Watch() as watch:
-        fetcher = Fetcher(source, guard=_guard(source, site), schedule=schedule, watch=watch, login=site.login if site else None)
+        fetcher = Fetcher(
+            source, guard=_guard(source, site), schedule=schedule, watch=watch, login=site.login if site else None
+        )
         try:
-            crawl = Crawl(source, fetcher=fetcher, schedule=schedule, archive=archive, journal=journal, crawl_id=crawl_id)
+            crawl = Crawl(
+                source, fetcher=fetcher, schedule=schedule, archive=archive, journal=journal, crawl_id=crawl_id
+            )
             found = crawl.run(starts)
         finally:
             fetcher.close()

@@ -1,9 +1,9 @@
 """
 Clients whose connections go only where the guard allows, and end when their time is up.
 
-urllib3 asks for a socket in one place (`_new_conn`): there the name is resolved, checked and connected to. A second handle on each
-socket lets the watch shut it down from outside, whatever it is busy with: a server that sends a byte a second never meets a time-out
-between two bytes.
+urllib3 asks for a socket in one place (`_new_conn`): there the name is resolved, checked and connected to. A second
+handle on each socket lets the watch shut it down from outside, whatever it is busy with: a server that sends a byte a
+second never meets a time-out between two bytes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class _Guarded:
         for family, address in self.guard.addresses_of(self.host, self.port):
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                sock.settimeout(max(0.01, min(CONNECT_SECONDS, getattr(_current, "ends_at", math.inf) - time.monotonic())))
+                sock.settimeout(
+                    max(0.01, min(CONNECT_SECONDS, getattr(_current, "ends_at", math.inf) - time.monotonic()))
+                )
                 sock.connect(address)
             except OSError as error:
                 sock.close()
@@ -141,8 +143,9 @@ class Client:
     """
     Sends requests, over connections of its own that stay open.
 
-    It follows no redirect, keeps no cookie and reads nothing from the environment (a proxy would see no guard). A session of requests
-    would look ahead to where a redirect leads, and for that read the redirect's whole body, decompressed and without a bound.
+    It follows no redirect, keeps no cookie and reads nothing from the environment (a proxy would see no guard). A
+    session of requests would look ahead to where a redirect leads, and for that read the redirect's whole body,
+    decompressed and without a bound.
     """
 
     def __init__(self, guard: Guard, *, user_agent: str) -> None:
@@ -150,7 +153,9 @@ class Client:
         accepted = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.5", "Accept-Encoding": "gzip, deflate"}
         self._headers = {"User-Agent": user_agent, **accepted}
 
-    def get(self, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), auth: tuple[str, str] | None = None) -> requests.Response:
+    def get(
+        self, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), auth: tuple[str, str] | None = None
+    ) -> requests.Response:
         """Ask for an address; the body is not read yet."""
         request = requests.PreparedRequest()
         request.prepare(method="GET", url=url, headers={**self._headers, **headers}, auth=auth)

@@ -1,4 +1,7 @@
-"""From the start pages along the links that the declaration follows, each page once, each fetch as robots.txt allows."""
+"""
+From the start pages along the links that the declaration follows, each page once, each fetch as
+robots.txt allows.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ from include.workflow.sources.web import WebSource
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """What came of one page: its line for the archive (None: nothing new), the links to follow from it, and its size."""
+    """
+    What came of one page: its line for the archive (None: nothing new), the links to follow from it, and
+    its size.
+    """
 
     response: Stored | None
     links: tuple[str, ...]
@@ -35,7 +41,14 @@ class Crawl:
     """One crawl. What it found lands in one commit, by whoever runs it."""
 
     def __init__(
-        self, source: WebSource, *, fetcher: Fetcher, schedule: Schedule, archive: Archive, journal: Journal, crawl_id: str
+        self,
+        source: WebSource,
+        *,
+        fetcher: Fetcher,
+        schedule: Schedule,
+        archive: Archive,
+        journal: Journal,
+        crawl_id: str,
     ) -> None:
         self._source, self._fetcher, self._schedule, self._archive = source, fetcher, schedule, archive
         self._journal, self._crawl_id = journal, crawl_id
@@ -68,7 +81,8 @@ class Crawl:
             n_bytes, n_pages = n_bytes + visit.n_bytes, n_pages + 1
             if n_bytes > self._source.max_bytes:
                 raise SourceQueryError(
-                    f"{shown(starts[0])}: the crawl is larger than {self._source.max_bytes:,} bytes (source.max_bytes): raise it, "
+                    f"{shown(starts[0])}: the crawl is larger than {self._source.max_bytes:,} bytes "
+                    "(source.max_bytes): raise it, "
                     "or narrow source.follow"
                 )
             if visit.response is None:
@@ -78,7 +92,8 @@ class Crawl:
         for pattern in self._source.follow:
             if pattern not in followed:
                 raise LayoutChangedError(
-                    f"{shown(starts[0])}: no link of any of {n_pages} pages is found by source.follow {pattern!r}: the site's links "
+                    f"{shown(starts[0])}: no link of any of {n_pages} pages is found by source.follow {pattern!r}: "
+                    "the site's links "
                     "have changed, or the pattern is wrong; correct it"
                 )
         return [*self._robots, *found.values()]
@@ -125,7 +140,8 @@ class Crawl:
     def _check_count(self, n_pages: int, start: str) -> None:
         if n_pages > self._source.max_pages:
             raise SourceQueryError(
-                f"{shown(start)}: the crawl has more than {self._source.max_pages:,} pages (source.max_pages): raise it, "
+                f"{shown(start)}: the crawl has more than {self._source.max_pages:,} pages (source.max_pages): raise "
+                "it, "
                 "or narrow source.follow"
             )
 
@@ -137,10 +153,14 @@ class Crawl:
         received = self._journal.received(url)
         if received is not None:  # by a crawl that was killed
             body = self._archive.body(received)
-            return Visit(response=received, links=self._links(body, received.encoding, received.final_url), n_bytes=len(body))
+            return Visit(
+                response=received, links=self._links(body, received.encoding, received.final_url), n_bytes=len(body)
+            )
         self._check(url)
         max_bytes = self._source.max_page_bytes
-        fetched = self._fetcher.fetch(Errand(url=url, max_bytes=max_bytes, check=self._check, conditions=self._archive.conditions))
+        fetched = self._fetcher.fetch(
+            Errand(url=url, max_bytes=max_bytes, check=self._check, conditions=self._archive.conditions)
+        )
         known = self._archive.newest(fetched.final_url)
         return self._unchanged(url, known) if fetched.body is None else self._answered(fetched, fetched.body, known)
 
@@ -155,18 +175,26 @@ class Crawl:
 
     def _unchanged(self, url: str, known: Stored | None) -> Visit:
         if known is None:
-            raise SourceQueryError(f"{shown(url)}: the server says that a page is unchanged that we never had: tell whoever runs it")
+            raise SourceQueryError(
+                f"{shown(url)}: the server says that a page is unchanged that we never had: tell whoever runs it"
+            )
         body = self._archive.body(known) if self._patterns else b""
         return Visit(response=None, links=self._links(body, known.encoding, known.final_url), n_bytes=0)
 
     def _links(self, body: bytes, encoding: str | None, url: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(links_of(parse_tree(body, encoding=encoding, url=url), url))) if self._patterns else ()
+        return (
+            tuple(dict.fromkeys(links_of(parse_tree(body, encoding=encoding, url=url), url))) if self._patterns else ()
+        )
 
     def _check(self, url: str) -> None:
         if not self._is_host_allowed(url):
-            raise UnsafeAddressError(f"{shown(url)}: a redirect leads to another host: name it in source.hosts if it is meant")
+            raise UnsafeAddressError(
+                f"{shown(url)}: a redirect leads to another host: name it in source.hosts if it is meant"
+            )
         if not self._rules_of(url).allows(url):
-            raise SourceQueryError(f"{shown(url)}: the site's robots.txt forbids this page: leave it out, or ask the site's owner")
+            raise SourceQueryError(
+                f"{shown(url)}: the site's robots.txt forbids this page: leave it out, or ask the site's owner"
+            )
 
     def _rules_of(self, url: str) -> Rules:
         host = f"{url.partition('://')[0]}://{host_of(url)}"
@@ -190,7 +218,8 @@ class Crawl:
         fetched = self._fetcher.fetch(errand)
         if fetched.status >= 500 or fetched.status < 200:
             raise SourceUnavailableError(
-                f"{errand.url}: HTTP status {fetched.status}: a host whose robots.txt cannot be read allows nothing; retry when it can"
+                f"{errand.url}: HTTP status {fetched.status}: a host whose robots.txt cannot be read allows nothing; "
+                "retry when it can"
             )
         self._robots.append(self._landed(fetched))
         return Rules(fetched.body)

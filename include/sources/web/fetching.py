@@ -38,7 +38,10 @@ class Fetched:
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """What to ask for: an address, how large it may be, which redirects are allowed, and what we have of an address by now."""
+    """
+    What to ask for: an address, how large it may be, which redirects are allowed, and what we have of an address by
+    now.
+    """
 
     url: str
     max_bytes: int
@@ -50,7 +53,9 @@ class Errand:
 class Fetcher:
     """Asks for pages, from any thread; each thread has a client of its own."""
 
-    def __init__(self, source: WebSource, *, guard: Guard, schedule: Schedule, watch: Watch, login: tuple[str, str, str] | None) -> None:
+    def __init__(
+        self, source: WebSource, *, guard: Guard, schedule: Schedule, watch: Watch, login: tuple[str, str, str] | None
+    ) -> None:
         self._source, self._guard, self._schedule, self._watch = source, guard, schedule, watch
         self._login = login  # host:port, user, password
         self._local = threading.local()
@@ -89,13 +94,20 @@ class Fetcher:
             if attempt + 1 == ATTEMPTS or time.monotonic() + seconds > self._schedule.ends_at:
                 break
             self._schedule.pause(host_of(errand.url), seconds)
-        raise SourceUnavailableError(f"{shown(errand.url)}: not received in {attempt + 1} attempts ({failure}): retry when the site is up")
+        raise SourceUnavailableError(
+            f"{shown(errand.url)}: not received in {attempt + 1} attempts ({failure}): retry when the site is up"
+        )
 
     def _accepted(self, fetched: Fetched, errand: Errand) -> Fetched:
-        if errand.role == "robots" or fetched.status in {200, 203} or (fetched.status == 304 and errand.conditions(fetched.final_url)):
+        if (
+            errand.role == "robots"
+            or fetched.status in {200, 203}
+            or (fetched.status == 304 and errand.conditions(fetched.final_url))
+        ):
             return fetched
         raise SourceQueryError(
-            f"{shown(errand.url)}: the server answers with HTTP status {fetched.status}: correct source.start or source.follow, "
+            f"{shown(errand.url)}: the server answers with HTTP status {fetched.status}: correct source.start or "
+            "source.follow, "
             "or the connection's login"
         )
 
@@ -137,7 +149,14 @@ class Fetcher:
             if response.status_code == 304:
                 response.raw.drain_conn()  # it has no body: its connection serves the next request
             headers = response.headers
-        return Fetched(url=errand.url, final_url=url, status=response.status_code, headers=headers, body=body, fetched_at=fetched_at)
+        return Fetched(
+            url=errand.url,
+            final_url=url,
+            status=response.status_code,
+            headers=headers,
+            body=body,
+            fetched_at=fetched_at,
+        )
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._local, "client", None)

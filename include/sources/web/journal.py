@@ -1,8 +1,10 @@
 """
-What a crawl has received and not landed yet: a crawl that was killed goes on where it ended, and asks for nothing twice.
+What a crawl has received and not landed yet: a crawl that was killed goes on where it ended, and asks for nothing
+twice.
 
-Pages land in one commit at a crawl's end, so that nobody ever reads half a site. Until then each response has a line in a log below
-`<name>/_crawls/`, in a folder that is named after the crawl that landed last. The next landing leaves it behind, and removes it.
+Pages land in one commit at a crawl's end, so that nobody ever reads half a site. Until then each response has a line in
+a log below `<name>/_crawls/`, in a folder that is named after the crawl that landed last. The next landing leaves it
+behind, and removes it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Journal:
     def note(self, url: str, stored: Stored) -> None:
         """Keep what an address has answered."""
         entry = {"asked": url, **vars(stored), "fetched_at": stored.fetched_at.isoformat()}
-        append_line(self._archive.lake, f"{self._folder}/{_short(self._crawl_id)}", json.dumps(entry, sort_keys=True).encode())
+        append_line(
+            self._archive.lake, f"{self._folder}/{_short(self._crawl_id)}", json.dumps(entry, sort_keys=True).encode()
+        )
         crash_point("crawl.after_note")
 
     def unreported(self) -> list[Stored]:

@@ -1,8 +1,9 @@
 """
-Rows of archived pages that were worked out before: a page is parsed once for a declaration and its parser, however often it is read.
+Rows of archived pages that were worked out before: a page is parsed once for a declaration and its parser, however
+often it is read.
 
-They lie in packs, `<name>/_rows/<declaration>/<digest>`, each an Arrow stream of many pages' rows: to make a file for each page would take
-as long as to parse it. What a damaged pack held is worked out again.
+They lie in packs, `<name>/_rows/<declaration>/<digest>`, each an Arrow stream of many pages' rows: to make a file for
+each page would take as long as to parse it. What a damaged pack held is worked out again.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class KeptRows:
         return rows
 
     def put(self) -> None:
-        """Keep what was worked out. Small packs, of crawls that found few pages changed, become one where they are too many."""
+        """
+        Keep what was worked out. Small packs, of crawls that found few pages changed, become one where they are too
+        many.
+        """
         self._put_new()
         if len(self._small_packs) > MAX_SMALL_PACKS:
             merged = {key: self._kept[key] for keys in self._small_packs.values() for key in keys if key in self._asked}
@@ -103,13 +107,17 @@ class KeptRows:
 
 
 def _digest_of(workflow: Workflow, source: WebSource) -> str:
-    declared = source.model_dump(mode="json", include={"item", "fields", "parser", "types", "optional", "key", "event_time", "known_time"})
+    declared = source.model_dump(
+        mode="json", include={"item", "fields", "parser", "types", "optional", "key", "event_time", "known_time"}
+    )
     texts = [(workflow.folder / name).read_text(encoding="utf-8") for name in source.files.values()]
     return digest_bytes(json.dumps([FORMAT, declared, texts], sort_keys=True).encode())
 
 
 def _encoded(pages: Mapping[PageKey, PageRows]) -> bytes:
-    described = [[key.url, key.body_digest, key.encoding, rows.table.num_rows, dict(rows.found)] for key, rows in pages.items()]
+    described = [
+        [key.url, key.body_digest, key.encoding, rows.table.num_rows, dict(rows.found)] for key, rows in pages.items()
+    ]
     table = pa.concat_tables([rows.table for rows in pages.values()]).combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema.with_metadata({"pages": json.dumps(described)})) as writer:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _META = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
-# What browsers read. Python knows more, some of it slow without bound or no encoding of text at all (idna, punycode, unicode_escape).
+# What browsers read. Python knows more, some of it slow without bound or no encoding of text at all (idna, punycode,
+# unicode_escape).
 _ENCODING = re.compile(
     r"utf-8|utf-16(-[lb]e)?|cp125[0-8]|cp866|cp874|iso8859-\d+|koi8-[ru]|mac-(roman|cyrillic)|gbk|gb2312|gb18030|big5(hkscs)?"
     r"|euc_(jp|kr)|shift_jis|cp932|cp949|iso2022_jp"
@@ -28,7 +29,10 @@ _HTML = frozenset({"", "text/html", "application/xhtml+xml"})
 
 
 def encoding_of(body: bytes, content_type: str | None) -> str:
-    """Find a page's encoding: its byte order mark, the header, its meta element; else UTF-8 if it is that, or Windows-1252."""
+    """
+    Find a page's encoding: its byte order mark, the header, its meta element; else UTF-8 if it is that, or
+    Windows-1252.
+    """
     for mark, name in _BOMS:
         if body.startswith(mark):
             return name
@@ -74,7 +78,8 @@ def parse_tree(body: bytes, *, encoding: str | None, url: str) -> etree._Element
     tree = etree.fromstring(text.encode(), parser=parser)
     if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
         raise SourceQueryError(
-            f"{shown(url)}: the page's elements are nested too deeply to be read whole: leave it out, or read it by a parser of your own"
+            f"{shown(url)}: the page's elements are nested too deeply to be read whole: leave it out, or read it by a "
+            "parser of your own"
         )
     return tree  # None if there is nothing but comments
 
@@ -98,7 +103,9 @@ def require_html(url: str, content_type: str | None) -> None:
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in _HTML:
-        raise SourceQueryError(f"{shown(url)}: is {kind[:60]!r}, no HTML page: narrow source.follow, or read it by another source")
+        raise SourceQueryError(
+            f"{shown(url)}: is {kind[:60]!r}, no HTML page: narrow source.follow, or read it by another source"
+        )
 
 
 def links_of(tree: etree._Element | None, url: str) -> Iterator[str]:

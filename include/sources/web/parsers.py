@@ -32,7 +32,9 @@ def load_parser(folder: Path, parser: str) -> Parse:
     module = _load(f"updraft_parser_{hashlib.sha256(text).hexdigest()[:16]}", text, path)
     found = getattr(module, function_name, None)
     if not callable(found):
-        raise DeclarationError(f"source.parser={parser!r}: {path.name} has no function {function_name!r}: define it there")
+        raise DeclarationError(
+            f"source.parser={parser!r}: {path.name} has no function {function_name!r}: define it there"
+        )
     return found  # type: ignore[no-any-return]
 
 
@@ -52,7 +54,9 @@ def run_parser(parse: Parse, soup: Any, *, url: str, parser: str) -> list[dict[s
         # The error's own text may quote the page: only its kind and its line are told.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{type(error).__name__} at line {frame.lineno} of {frame.filename.rsplit('/', 1)[-1]}"
-        raise SourceQueryError(f"{shown(url)}: {parser} fails on this page with {where}: correct it in the workflow's folder") from None
+        raise SourceQueryError(
+            f"{shown(url)}: {parser} fails on this page with {where}: correct it in the workflow's folder"
+        ) from None
     return rows
 
 

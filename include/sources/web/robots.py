@@ -1,8 +1,9 @@
 """
 What a host's robots.txt allows, by RFC 9309.
 
-Its answer is archived beside the pages and asked for again after 24 hours. A host without one (4xx, or more than five redirects) allows
-everything; one whose robots.txt cannot be had (5xx, no answer) allows nothing, until it can. At least the first 500 KiB are read.
+Its answer is archived beside the pages and asked for again after 24 hours. A host without one (4xx, or more than five
+redirects) allows everything; one whose robots.txt cannot be had (5xx, no answer) allows nothing, until it can. At least
+the first 500 KiB are read.
 """
 
 from __future__ import annotations
@@ -34,5 +35,8 @@ class Rules:
 
 
 def errand_of(url: str) -> Errand:
-    """What to ask for before the first page of a host; its redirects may lead to other hosts, but no further than the guard allows."""
+    """
+    What to ask for before the first page of a host; its redirects may lead to other hosts, but no further than the
+    guard allows.
+    """
     return Errand(url=plain_address("/robots.txt", base=url), max_bytes=MAX_BYTES, check=lambda _: None, role="robots")

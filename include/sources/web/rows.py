@@ -1,4 +1,7 @@
-"""The rows of one archived page: found, typed, and each fault told. They depend on its bytes and on the declaration alone."""
+"""
+The rows of one archived page: found, typed, and each fault told. They depend on its bytes and on the
+declaration alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,13 @@ from include.workflow.sources.web import ColumnType, WebSource
 
 FORMAT = 3  # raised whenever the same page gives other rows, or they are kept otherwise
 ANCHOR, ITEMS = "anchor", "item"
-_ARROW = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "time": UTC_TIMESTAMP}
+_ARROW = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "time": UTC_TIMESTAMP,
+}
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -57,7 +66,9 @@ def rows_of_page(workflow: Workflow, source: WebSource, archive: Archive, stored
     require_html(stored.url, stored.content_type)
     body = archive.body(stored)
     if source.parser is None:
-        rows = list(select_rows(parse_tree(body, encoding=stored.encoding, url=stored.url), source, url=stored.final_url))
+        rows = list(
+            select_rows(parse_tree(body, encoding=stored.encoding, url=stored.url), source, url=stored.final_url)
+        )
     else:
         parse = load_parser(workflow.folder, source.parser)
         rows = run_parser(parse, parse_soup(body, encoding=stored.encoding), url=stored.url, parser=source.parser)
@@ -72,12 +83,17 @@ def _check_columns(rows: list[dict[str, Any]], source: WebSource, url: str) -> N
     unknown = sorted({name for row in rows for name in row} - {*source.columns, ANCHOR}, key=str)
     if unknown:
         raise SourceQueryError(
-            f"{shown(url)}: {source.parser} gives a column {unknown[0]!r} that source.types does not name: add it there with its type"
+            f"{shown(url)}: {source.parser} gives a column {unknown[0]!r} that source.types does not name: add it "
+            "there with its type"
         )
 
 
 def _typed(
-    row: Mapping[str, Any], columns: Mapping[str, ColumnType], optional: tuple[str, ...], url: str, found: dict[str, int]
+    row: Mapping[str, Any],
+    columns: Mapping[str, ColumnType],
+    optional: tuple[str, ...],
+    url: str,
+    found: dict[str, int],
 ) -> dict[str, Any]:
     """Give a row's values their types; each that is there is counted in `found`."""
     typed: dict[str, Any] = {}
@@ -133,7 +149,9 @@ def _number(value: Any) -> float:
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    return _BOOLEANS[value.strip().lower()] if isinstance(value, str) and value.strip().lower() in _BOOLEANS else _refuse()
+    return (
+        _BOOLEANS[value.strip().lower()] if isinstance(value, str) and value.strip().lower() in _BOOLEANS else _refuse()
+    )
 
 
 def _refuse() -> bool:

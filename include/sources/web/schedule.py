@@ -65,7 +65,8 @@ class Schedule:
     def over(self, what: str) -> SourceUnavailableError:
         """The error to raise where the crawl's time is up, or would be."""
         return SourceUnavailableError(
-            f"{what}: the crawl did not end within {self._deadline} (source.deadline): nothing of it was landed; retry, or raise it"
+            f"{what}: the crawl did not end within {self._deadline} (source.deadline): nothing of it was landed; "
+            "retry, or raise it"
         )
 
 

@@ -91,4 +91,6 @@ def _compiled(selector: str) -> CSSSelector:
     try:
         return CSSSelector(selector, translator="html")
     except SelectorError as error:
-        raise DeclarationError(f"the CSS selector {selector!r} cannot be read: {error}; correct source.item or source.fields") from None
+        raise DeclarationError(
+            f"the CSS selector {selector!r} cannot be read: {error}; correct source.item or source.fields"
+        ) from None

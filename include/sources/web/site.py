@@ -1,4 +1,7 @@
-"""All rows of an archived site, as its newest responses have them; and the check that its pages still look as the selectors expect."""
+"""
+All rows of an archived site, as its newest responses have them; and the check that its pages still look as the
+selectors expect.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,8 @@ def read_site(workflow: Workflow, source: WebSource, archive: Archive) -> SiteRo
     """Read all pages of an archive; see `open_rows`."""
     if not archive.pages:
         raise SourceQueryError(
-            f"{workflow.name}: no page of the site is archived yet: run {workflow.name}.ingest once with 'Ask the source' switched on"
+            f"{workflow.name}: no page of the site is archived yet: run {workflow.name}.ingest once with 'Ask the "
+            "source' switched on"
         )
     urls, kept = archive.pages, KeptRows(workflow, source, archive)
     tables = []
@@ -91,8 +95,8 @@ def reopened_partitions(workflow: Workflow, source: WebSource, archive: Archive,
     """
     Published partitions whose rows the archive now has otherwise than they were extracted.
 
-    They are compared with `<name>/raw`, not with the archive before a crawl: so a crawl that was killed after it landed, and a parser that
-    was corrected, reopen them too.
+    They are compared with `<name>/raw`, not with the archive before a crawl: so a crawl that was killed after it
+    landed, and a parser that was corrected, reopen them too.
     """
     lake = archive.lake
     published = set(read_ledger(lake, RUNS, workflow=workflow.name)["partition_key"].to_pylist()) - {own_key}
@@ -117,8 +121,13 @@ def _extracted(lake: Lake, table: str, schema: pa.Schema) -> dict[str, str]:
 
 
 def _arrivals(workflow: Workflow, archive: Archive, urls: list[str], table: pa.Table, page: pa.Array) -> pa.Array:
-    """When each row arrived: with its page's newest content; a row that no time of its own places, with its page's first."""
-    first, last = (pa.array([archive.history(url)[end].fetched_at for url in urls], UTC_TIMESTAMP).take(page) for end in (0, -1))
+    """
+    When each row arrived: with its page's newest content; a row that no time of its own places, with its
+    page's first.
+    """
+    first, last = (
+        pa.array([archive.history(url)[end].fetched_at for url in urls], UTC_TIMESTAMP).take(page) for end in (0, -1)
+    )
     times = table.column(workflow.source.event_time).combine_chunks()
     is_placed = pc.fill_null(pc.greater_equal(times, pa.scalar(workflow.start, UTC_TIMESTAMP)), False)
     return pc.if_else(is_placed, last, first)
@@ -134,8 +143,10 @@ def _checked_page(source: WebSource, archive: Archive, kept: KeptRows, url: str)
         for name in lost:
             if before.get(name):
                 raise LayoutChangedError(
-                    f"{shown(url)}: {_selector(source, name)} finds nothing on this page, where it found {before[name]} on "
-                    f"{stored.fetched_at:%Y-%m-%d}: the page was rebuilt; correct the declaration, the archive is then read again"
+                    f"{shown(url)}: {_selector(source, name)} finds nothing on this page, where it found "
+                    f"{before[name]} on "
+                    f"{stored.fetched_at:%Y-%m-%d}: the page was rebuilt; correct the declaration, the archive is "
+                    "then read again"
                 )
     return rows
 
@@ -150,7 +161,8 @@ def _found_nothing(source: WebSource, found: object) -> list[str]:
 def _check_totals(source: WebSource, totals: Counter[str], url: str) -> None:
     for name in _found_nothing(source, totals):
         raise LayoutChangedError(
-            f"{shown(url)}: {_selector(source, name)} finds nothing on this page, nor on any other archived one: correct the declaration"
+            f"{shown(url)}: {_selector(source, name)} finds nothing on this page, nor on any other archived one: "
+            "correct the declaration"
         )
 
 

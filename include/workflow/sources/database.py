@@ -15,16 +15,23 @@ class DatabaseSource(Source):
     """
     A query against a database, one partition at a time, or what has changed since the last time.
 
-    The query is a file beside the declaration. It names its bounds (UTC, half-open), which are bound, never pasted: `:partition_start`
-    and `:partition_end` for the event time; with `incremental`, `:known_after` and `:known_until` for the known time.
+    The query is a file beside the declaration. It names its bounds (UTC, half-open), which are bound, never pasted:
+    `:partition_start` and `:partition_end` for the event time; with `incremental`, `:known_after` and `:known_until`
+    for the known time.
     """
 
     kind: Literal["database"] = "database"
     conn_id: str = Field(pattern=ConnectionId, description="Airflow connection: postgres or sqlite")
     query: str = Field(min_length=1, description="SQL file in the workflow's folder")
-    incremental: bool = Field(default=False, description="land what became known since the last collection, restatements and all")
-    overlap: Duration = Field(default=timedelta(hours=1), description="how long a row may take from its known time until it can be read")
-    replay: ReplayContract = Field(default="replayable", description="'forward_only' where the database keeps no history")
+    incremental: bool = Field(
+        default=False, description="land what became known since the last collection, restatements and all"
+    )
+    overlap: Duration = Field(
+        default=timedelta(hours=1), description="how long a row may take from its known time until it can be read"
+    )
+    replay: ReplayContract = Field(
+        default="replayable", description="'forward_only' where the database keeps no history"
+    )
 
     connection_types: ClassVar[tuple[str, ...]] = ("postgres", "postgresql", "sqlite")
 
@@ -44,7 +51,8 @@ class DatabaseSource(Source):
             )
         if self.incremental and not self.key:
             raise ValueError(
-                "incremental needs the key: name the columns that identify a row, without them none is the restatement of another"
+                "incremental needs the key: name the columns that identify a row, without them none is the "
+                "restatement of another"
             )
         return self
 

@@ -31,33 +31,49 @@ class SensorSource(Source):
     """
     Readings of devices, one message each, from an MQTT broker.
 
-    The broker queues what comes while nobody listens; a run drains the queue, and acknowledges a message only once it is durable in the
-    lake. Each row has the payload's declared `fields`, and `received_at`, our own clock's time of its arrival.
+    The broker queues what comes while nobody listens; a run drains the queue, and acknowledges a message only once it
+    is durable in the lake. Each row has the payload's declared `fields`, and `received_at`, our own clock's time of its
+    arrival.
     """
 
     kind: Literal["sensor"] = "sensor"
     conn_id: str = Field(pattern=ConnectionId, description="Airflow connection: mqtt or mqtts")
     topics: tuple[str, ...] = Field(min_length=1, description="topic filters; + and # are MQTT's wildcards")
     payload: Literal["json", "cbor"] = "json"
-    fields: dict[str, FieldType] = Field(min_length=1, description="the payload's fields that become columns, and their types")
+    fields: dict[str, FieldType] = Field(
+        min_length=1, description="the payload's fields that become columns, and their types"
+    )
     device: str = Field(pattern=Identifier, description="field that says which device it was")
-    sequence: str | None = Field(default=None, pattern=Identifier, description="field that counts a device's readings, without a hole")
+    sequence: str | None = Field(
+        default=None, pattern=Identifier, description="field that counts a device's readings, without a hole"
+    )
     every: Duration | None = Field(default=None, description="how often each device sends: tells a silent one, too")
     key: tuple[str, ...] = Field(min_length=1, description="fields that identify a reading")
-    known_time: str = Field(default=RECEIVED_AT, pattern=Identifier, description="received_at, or a field of the payload")
+    known_time: str = Field(
+        default=RECEIVED_AT, pattern=Identifier, description="received_at, or a field of the payload"
+    )
     lateness: Duration = Field(default=timedelta(days=2), description="how late a reading may arrive and still count")
-    clock_tolerance: Duration = Field(default=timedelta(minutes=10), description="how far a device's clock may be ahead of ours")
+    clock_tolerance: Duration = Field(
+        default=timedelta(minutes=10), description="how far a device's clock may be ahead of ours"
+    )
     client_id: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="whose queue at the broker; by default updraft-<workflow>"
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="whose queue at the broker; by default updraft-<workflow>",
     )
     max_messages: int = Field(default=1_000_000, ge=1, description="bound on one collection; the rest stays queued")
     max_seconds: float = Field(default=300, gt=0, description="bound on one collection; the rest stays queued")
     idle_seconds: float = Field(default=2, gt=0, description="a queue that gives nothing for so long is empty")
-    max_payload_bytes: int = Field(default=65_536, ge=2, le=16 * 2**20, description="a larger payload is quarantined, unread")
-    lags: dict[str, Lag] = Field(default_factory=dict, description="columns that hold earlier readings of the same device")
+    max_payload_bytes: int = Field(
+        default=65_536, ge=2, le=16 * 2**20, description="a larger payload is quarantined, unread"
+    )
+    lags: dict[str, Lag] = Field(
+        default_factory=dict, description="columns that hold earlier readings of the same device"
+    )
     lead: Duration | None = Field(
         default=None,
-        description="how long before a row's event its forecast is made: what was not known by then is in no lag (default: the shortest)",
+        description="how long before a row's event its forecast is made: what was not known by then is in no lag "
+        "(default: the shortest)",
     )
     replay: Literal["archived"] = "archived"
 
@@ -69,7 +85,10 @@ class SensorSource(Source):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"fields names {name!r}: write letters, digits and _ only, as a column's name")
             if name.lower() in _OWN:
-                raise ValueError(f"fields names {name!r}, which is a column that Updraft adds itself: let the devices send another name")
+                raise ValueError(
+                    f"fields names {name!r}, which is a column that Updraft adds itself: let the devices send another "
+                    "name"
+                )
         self._check_type("event_time", self.event_time, TIME_TYPES)
         if self.known_time != RECEIVED_AT:
             self._check_type("known_time", self.known_time, TIME_TYPES)
@@ -85,9 +104,13 @@ class SensorSource(Source):
     def _check_lags(self) -> SensorSource:
         for name, lag in self.lags.items():
             if not _NAME.fullmatch(name) or name in self.fields or name.lower() in _OWN:
-                raise ValueError(f"lags names {name!r}: give a column's name (letters, digits and _) that no other column has")
+                raise ValueError(
+                    f"lags names {name!r}: give a column's name (letters, digits and _) that no other column has"
+                )
             if lag.field not in self.fields:
-                raise ValueError(f"lags: {name} is of {lag.field!r}, which is none of the fields {', '.join(self.fields)}")
+                raise ValueError(
+                    f"lags: {name} is of {lag.field!r}, which is none of the fields {', '.join(self.fields)}"
+                )
             if self.lead is not None and lag.by < self.lead:
                 raise ValueError(
                     f"lags: {name} is of {describe_duration(lag.by)} before, which is after the forecast was made "
@@ -97,7 +120,10 @@ class SensorSource(Source):
 
     @property
     def late_columns(self) -> frozenset[str]:
-        """With lags a row is a reading that is yet to come: all that it says itself is not known when it is forecast."""
+        """
+        With lags a row is a reading that is yet to come: all that it says itself is not known when it is
+        forecast.
+        """
         if not self.lags:
             return super().late_columns | {RECEIVED_AT}
         return frozenset({*self.fields, RECEIVED_AT} - {self.event_time, self.device})
@@ -108,7 +134,9 @@ class SensorSource(Source):
             levels = topic.split("/")
             is_wild = any(("+" in level or "#" in level) and len(level) > 1 for level in levels) or "#" in levels[:-1]
             if not topic or is_wild or "\0" in topic or len(topic) > 1024:
-                raise ValueError(f"topics names {topic!r}: + stands for one whole level, # for all that follow, at the end")
+                raise ValueError(
+                    f"topics names {topic!r}: + stands for one whole level, # for all that follow, at the end"
+                )
         return self
 
     def _check_type(self, role: str, name: str, types: tuple[str, ...]) -> None:

@@ -1,4 +1,7 @@
-"""A survey: answers of people, under a privacy policy that is declared with the source and kept from the first byte on."""
+"""
+A survey: answers of people, under a privacy policy that is declared with the source and kept from the
+first byte on.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ class Year(Part):
 
 
 class AsIs(Part):
-    """A value stays as it came: for a column of few values, such as a region. It counts among those that k respondents must share."""
+    """
+    A value stays as it came: for a column of few values, such as a region. It counts among those that k respondents
+    must share.
+    """
 
     by: Literal["as_is"] = "as_is"
 
@@ -61,26 +67,35 @@ class Consent(Part):
 
 class Privacy(Part):
     """
-    What becomes of every column of a survey, before anything is stored. A column that no field names stops the partition.
+    What becomes of every column of a survey, before anything is stored. A column that no field names stops the
+    partition.
 
-    Direct identifiers are dropped; a pseudonym, keyed with the secret `UPDRAFT_PSEUDONYM_KEY`, may stand for one. Of the generalised
-    quasi-identifiers fewer than `k` respondents of a partition never share the same values.
+    Direct identifiers are dropped; a pseudonym, keyed with the secret `UPDRAFT_PSEUDONYM_KEY`, may stand for one. Of
+    the generalised quasi-identifiers fewer than `k` respondents of a partition never share the same values.
     """
 
     identifiers: tuple[Column, ...] = Field(description="columns that name a person; dropped, all of them")
     pseudonym: dict[Column, Column] = Field(
-        default_factory=dict, description="new columns, each made of an identifier; the first one tells respondents apart"
+        default_factory=dict,
+        description="new columns, each made of an identifier; the first one tells respondents apart",
     )
-    quasi_identifiers: dict[Column, Generalisation] = Field(default_factory=dict, description="columns that together may point at a person")
+    quasi_identifiers: dict[Column, Generalisation] = Field(
+        default_factory=dict, description="columns that together may point at a person"
+    )
     sensitive: tuple[Column, ...] = Field(default=(), description="answers that are kept, and shown nowhere")
     keep: tuple[Column, ...] = Field(default=(), description="other columns that are kept as they are")
-    free_text: dict[Column, Literal["drop", "keep"]] = Field(default_factory=dict, description="columns in which people may write anything")
+    free_text: dict[Column, Literal["drop", "keep"]] = Field(
+        default_factory=dict, description="columns in which people may write anything"
+    )
     k: int = Field(default=5, ge=2, le=1000, description="respondents that share their quasi-identifiers, at least")
     consent: Consent | None = Field(default=None, description="without it, every answer counts as given with consent")
     retention: Duration = Field(description="age by event time at which rows are removed from every table")
-    remove_files: bool = Field(default=False, description="whether the source's own files go as well once their partition is so old")
+    remove_files: bool = Field(
+        default=False, description="whether the source's own files go as well once their partition is so old"
+    )
     times: Literal["exact", "day"] = Field(
-        default="exact", description="'day' keeps the day of the event, and the start of the day after that of the known time"
+        default="exact",
+        description="'day' keeps the day of the event, and the start of the day after that of the known time",
     )
 
     @model_validator(mode="after")
@@ -92,7 +107,9 @@ class Privacy(Part):
             raise ValueError(f"{twice[0]!r} is named twice: a column has one treatment, name it in one field")
         for column, made_of in self.pseudonym.items():
             if made_of not in self.identifiers:
-                raise ValueError(f"pseudonym {column!r} is made of {made_of!r}, which is no identifier: name it in identifiers")
+                raise ValueError(
+                    f"pseudonym {column!r} is made of {made_of!r}, which is no identifier: name it in identifiers"
+                )
             if column in (*named, *consent):
                 raise ValueError(f"pseudonym {column!r} has the name of another column: give it one of its own")
         if self.retention < timedelta(days=1):
@@ -115,8 +132,8 @@ class SurveySource(Source):
     """
     Answers in files or in a database, under a privacy policy.
 
-    `event_time`, `known_time`, `timeout_seconds` and `replay` are those of the inner source unless stated; so is `key`, with a pseudonym in
-    the place of an identifier.
+    `event_time`, `known_time`, `timeout_seconds` and `replay` are those of the inner source unless stated; so is `key`,
+    with a pseudonym in the place of an identifier.
     """
 
     kind: Literal["survey"] = "survey"
@@ -129,7 +146,9 @@ class SurveySource(Source):
         inner = values.get("source") if isinstance(values, dict) else None
         if not isinstance(inner, Source):
             return values
-        taken: dict[str, Any] = {name: getattr(inner, name) for name in ("event_time", "known_time", "timeout_seconds", "replay")}
+        taken: dict[str, Any] = {
+            name: getattr(inner, name) for name in ("event_time", "known_time", "timeout_seconds", "replay")
+        }
         privacy = values.get("privacy")
         if isinstance(privacy, Privacy):
             made_of = {identifier: pseudonym for pseudonym, identifier in reversed(privacy.pseudonym.items())}
@@ -140,23 +159,40 @@ class SurveySource(Source):
     @classmethod
     def _check_source(cls, source: Any) -> Any:
         if not isinstance(source, Source) or source.kind not in KINDS:
-            raise ValueError("a survey is read from files or a database: give a FileSource(...) or a DatabaseSource(...)")
+            raise ValueError(
+                "a survey is read from files or a database: give a FileSource(...) or a DatabaseSource(...)"
+            )
         if source.replay == "archived":
-            raise ValueError("an archive keeps what came, identifiers and all: a survey's source has to be 'replayable' or 'forward_only'")
+            raise ValueError(
+                "an archive keeps what came, identifiers and all: a survey's source has to be 'replayable' or "
+                "'forward_only'"
+            )
         return source
 
     @model_validator(mode="after")
     def _check_roles(self) -> SurveySource:
         privacy = self.privacy
         gone = {*privacy.identifiers, *(name for name, treatment in privacy.free_text.items() if treatment == "drop")}
-        for role, columns in (("event_time", (self.event_time,)), ("known_time", (self.known_time,)), ("key", self.key)):
+        for role, columns in (
+            ("event_time", (self.event_time,)),
+            ("known_time", (self.known_time,)),
+            ("key", self.key),
+        ):
             for column in columns:
                 if column in gone or (column in privacy.quasi_identifiers and role != "key"):
-                    raise ValueError(f"{role} names {column!r}, which the policy drops or changes: use a pseudonym or another column")
-        if privacy.remove_files and (self.source.kind != "files" or "{partition_key}" not in getattr(self.source, "path", "")):
-            raise ValueError("privacy.remove_files needs a FileSource with {partition_key} in its path: it tells how old a file is")
+                    raise ValueError(
+                        f"{role} names {column!r}, which the policy drops or changes: use a pseudonym or another column"
+                    )
+        if privacy.remove_files and (
+            self.source.kind != "files" or "{partition_key}" not in getattr(self.source, "path", "")
+        ):
+            raise ValueError(
+                "privacy.remove_files needs a FileSource with {partition_key} in its path: it tells how old a file is"
+            )
         if self.replay != self.source.replay:
-            raise ValueError(f"replay={self.replay!r} is not that of the inner source, {self.source.replay!r}: state it there")
+            raise ValueError(
+                f"replay={self.replay!r} is not that of the inner source, {self.source.replay!r}: state it there"
+            )
         return self
 
     @property
@@ -176,7 +212,10 @@ class SurveySource(Source):
 
     @property
     def pseudonyms(self) -> tuple[str, ...]:
-        """Columns that tell respondents apart: a model would learn persons by heart, and keep their pseudonyms in its package."""
+        """
+        Columns that tell respondents apart: a model would learn persons by heart, and keep their pseudonyms in its
+        package.
+        """
         return tuple(self.privacy.pseudonym)
 
     @property

@@ -1,6 +1,7 @@
 """
-From one hour to its features: what the station read 24 to 48 hours before, and the hour itself. The same function in training and at the
-endpoint, where the row is the hour to forecast: `measured_at`, and the last two days' readings as `pm25_24h`, `pm25_27h` and so on.
+From one hour to its features: what the station read 24 to 48 hours before, and the hour itself. The same function in
+training and at the endpoint, where the row is the hour to forecast: `measured_at`, and the last two days' readings as
+`pm25_24h`, `pm25_27h` and so on.
 
 Any column may be None, and the result always has the same keys.
 """

@@ -53,10 +53,15 @@ workflow = Workflow(
         sequence="number",
         every="1 hour",
         event_time="measured_at",
-        # Not our own clock's time of arrival: the demo plays a year's readings within seconds, and each was known in its own hour.
+        # Not our own clock's time of arrival: the demo plays a year's readings within seconds, and each was known in
+        # its own hour.
         known_time="sent_at",
         key=("station", "measured_at"),
-        lags={f"{field}_{hours}h": Lag(field=field, by=f"{hours} hours") for field, each in HOURS.items() for hours in each},
+        lags={
+            f"{field}_{hours}h": Lag(field=field, by=f"{hours} hours")
+            for field, each in HOURS.items()
+            for hours in each
+        },
         # A reading is sent ten minutes after its hour: it has an hour to come.
         lead="23 hours",
         # A station that was cut off sends its memory once it is back; the demo's first day brings 47 weeks.

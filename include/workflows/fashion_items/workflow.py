@@ -40,7 +40,17 @@ workflow = Workflow(
     # What a file is like (its size in bytes, its mode) is no picture of anything.
     features=Features(
         builder="features.build",
-        exclude=("perceptual_hash", "n_bytes", "width", "height", "format", "mode", "partition_start", "taken_at", "modified_at"),
+        exclude=(
+            "perceptual_hash",
+            "n_bytes",
+            "width",
+            "height",
+            "format",
+            "mode",
+            "partition_start",
+            "taken_at",
+            "modified_at",
+        ),
     ),
     training=Training(
         every="week",
@@ -50,8 +60,8 @@ workflow = Workflow(
         minimum_rows=2_000,
         search=Search(metric="average_precision", budget_seconds=60, workers=2),
     ),
-    # Plain boosting on four weeks of 150 photographs a day, judged on the week after: average precision .70, roc_auc .94; a linear model:
-    # .50 and .90. A tenth of the photographs show a shirt.
+    # Plain boosting on four weeks of 150 photographs a day, judged on the week after: average precision .70, roc_auc
+    # .94; a linear model: .50 and .90. A tenth of the photographs show a shirt.
     gate=Gate(
         minimum={"average_precision": 0.55, "roc_auc": 0.90},
         against_champion=Paired(alpha=0.05, tolerance=0.005),

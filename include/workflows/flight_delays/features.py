@@ -1,5 +1,6 @@
 """
-From one scheduled departure to its features, as known an hour before: the same function in training and at the endpoint.
+From one scheduled departure to its features, as known an hour before: the same function in training and at the
+endpoint.
 
 Any column may be None, and the result always has the same keys.
 """
@@ -44,7 +45,10 @@ def build(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weekday(scheduled: datetime | None, local_hour: float | None) -> str | None:
-    """Day of the week at the origin, west of Greenwich: a UTC hour below the local one means that UTC is a day ahead."""
+    """
+    Day of the week at the origin, west of Greenwich: a UTC hour below the local one means that UTC is a
+    day ahead.
+    """
     if scheduled is None or local_hour is None:
         return None
     day = (scheduled.weekday() - (scheduled.hour < local_hour)) % 7

@@ -31,8 +31,9 @@ workflow = Workflow(
         key=("flight_id",),
         timeout_seconds=120,
     ),
-    # The demo's calendar reaches back some 32 weeks from its first day; earlier partitions are empty, and refused as such.
-    # A flight is reported once it has left, and a few leave most of a day late: a day is read when it is a day old.
+    # The demo's calendar reaches back some 32 weeks from its first day; earlier partitions are empty, and refused as
+    # such. A flight is reported once it has left, and a few leave most of a day late: a day is read when it is a day
+    # old.
     partition=Partition(every="day", start=date(2025, 1, 1), delay="1 day"),
     expectations="expectations.json",
     # Cancelled flights are quarantined: 3 of 100 on most days, and 70 of 100 in the blizzard of 9 February 2013.
@@ -48,8 +49,9 @@ workflow = Workflow(
         minimum_rows=20_000,
         search=Search(metric="average_precision", budget_seconds=30, workers=2),
     ),
-    # A week's late share moves between 0.11 and 0.42. Plain boosting, trained on the eight weeks before, clears both bounds in
-    # 24 of 28 weeks from March to mid-September 2013, and in 5 of the 14 after: a calm autumn's delays are hard to foresee.
+    # A week's late share moves between 0.11 and 0.42. Plain boosting, trained on the eight weeks before, clears both
+    # bounds in 24 of 28 weeks from March to mid-September 2013, and in 5 of the 14 after: a calm autumn's delays are
+    # hard to foresee.
     gate=Gate(
         minimum={"average_precision": 0.35, "roc_auc": 0.68},
         slices=("origin", "carrier"),
@@ -59,8 +61,10 @@ workflow = Workflow(
         max_size_mb=200,
     ),
     deployment=Deployment(targets=(LocalEndpoint(),)),
-    # A request carries no flight_id, which the model must not read; carrier, number and scheduled departure tell flights apart in all of
-    # 2013. Average precision follows the day's share of late flights, which calm weather halves: the ranking is what is watched.
+    # A request carries no flight_id, which the model must not read; carrier, number and scheduled departure tell
+    # flights apart in all of
+    # flights apart in all of 2013. Average precision follows the day's share of late flights, which calm weather
+    # halves: the ranking is what is watched.
     monitoring=Monitoring(
         every="day",
         label_delay="1 day",

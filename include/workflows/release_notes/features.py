@@ -1,5 +1,6 @@
 """
-From one entry of release notes to its features: words and numbers, never its tags. The same function in training and at the endpoint.
+From one entry of release notes to its features: words and numbers, never its tags. The same function in training and at
+the endpoint.
 
 Any column may be None, and the result always has the same keys.
 """
@@ -12,17 +13,96 @@ _WORD = re.compile(r"[a-z_]+")
 # What entries of either kind begin with; any other word is "other".
 _OPENINGS = frozenset(
     (
-        *("add", "added", "adjusted", "allow", "an", "apply", "changed", "corrected", "deprecated", "enhanced", "ensure", "ensured"),
-        *("fix", "fixed", "fixes", "fixing", "implemented", "improve", "improved", "improvements", "improves", "made", "modified", "new"),
+        *(
+            "add",
+            "added",
+            "adjusted",
+            "allow",
+            "an",
+            "apply",
+            "changed",
+            "corrected",
+            "deprecated",
+            "enhanced",
+            "ensure",
+            "ensured",
+        ),
+        *(
+            "fix",
+            "fixed",
+            "fixes",
+            "fixing",
+            "implemented",
+            "improve",
+            "improved",
+            "improvements",
+            "improves",
+            "made",
+            "modified",
+            "new",
+        ),
         *("now", "refined", "remove", "removed", "repaired", "reworked", "support", "the", "this", "updated"),
     )
 )
 # Words whose presence tells something by itself.
 _TELLING = (
-    *("bug", "regression", "issue", "failure", "fail", "error", "incorrect", "incorrectly", "caused", "not", "would", "where", "which"),
-    *("properly", "correctly", "longer", "when", "due", "raise", "raised", "exception", "memory", "leak", "race", "revised"),
-    *("new", "support", "added", "feature", "parameter", "method", "option", "allows", "default", "deprecated", "removed", "performance"),
-    *("api", "behavior", "change", "python", "documentation", "rewritten", "now", "also", "may", "pull", "request", "courtesy"),
+    *(
+        "bug",
+        "regression",
+        "issue",
+        "failure",
+        "fail",
+        "error",
+        "incorrect",
+        "incorrectly",
+        "caused",
+        "not",
+        "would",
+        "where",
+        "which",
+    ),
+    *(
+        "properly",
+        "correctly",
+        "longer",
+        "when",
+        "due",
+        "raise",
+        "raised",
+        "exception",
+        "memory",
+        "leak",
+        "race",
+        "revised",
+    ),
+    *(
+        "new",
+        "support",
+        "added",
+        "feature",
+        "parameter",
+        "method",
+        "option",
+        "allows",
+        "default",
+        "deprecated",
+        "removed",
+        "performance",
+    ),
+    *(
+        "api",
+        "behavior",
+        "change",
+        "python",
+        "documentation",
+        "rewritten",
+        "now",
+        "also",
+        "may",
+        "pull",
+        "request",
+        "courtesy",
+    ),
 )
 _REPAIR = frozenset(("fixed", "fix", "fixes", "fixing", "repaired", "corrected"))
 

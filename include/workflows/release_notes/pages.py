@@ -1,8 +1,9 @@
 """
 From one page of SQLAlchemy's release notes to its entries: a pure function of the page.
 
-A page is a list of releases, newest first; each tells its day in one of several ways, or that it has none, and lists its entries, most of
-them below a heading. An entry begins with its tags, and `bug` is one of them: that is what the model is to find out from the text.
+A page is a list of releases, newest first; each tells its day in one of several ways, or that it has none, and lists
+its entries, most of them below a heading. An entry begins with its tags, and `bug` is one of them: that is what the
+model is to find out from the text.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ workflow = Workflow(
         search=Search(metric="roc_auc", budget_seconds=30, workers=2),
     ),
     gate=Gate(
-        # Measured in 2023, 2024 and 2025: roc_auc .896 to .946, average_precision .968 to .988, of .75 to .81 by chance.
+        # Measured in 2023, 2024 and 2025: roc_auc .896 to .946, average_precision .968 to .988, of .75 to .81 by
+        # chance.
         minimum={"roc_auc": 0.85, "average_precision": 0.92},
         against_champion=Paired(alpha=0.05, tolerance=0.005),
         minimum_rows=100,

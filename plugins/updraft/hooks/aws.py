@@ -36,10 +36,11 @@ def targets(workflow: Workflow) -> list[Target]:
 
 def aws_access(conn_id: str | None) -> AwsAccess:
     """
-    Credentials of a connection of type `aws`; without one, whatever boto3 finds by itself. What is secret stays in this process.
+    Credentials of a connection of type `aws`; without one, whatever boto3 finds by itself. What is secret stays in this
+    process.
 
-    :param conn_id: id of an Airflow connection
-    :raises DeploymentError: if there is no such connection, its type is another, or it asks for what Updraft does not do
+    :param conn_id: id of an Airflow connection :raises DeploymentError: if there is no such connection, its type is
+    another, or it asks for what Updraft does not do
     """
     from include.deployment.aws import AwsAccess
 
@@ -53,18 +54,23 @@ def aws_access(conn_id: str | None) -> AwsAccess:
             f"or set AIRFLOW_CONN_{conn_id.upper()} to a URI or JSON"
         ) from None
     if found.conn_type != "aws":
-        raise DeploymentError(f"connection {conn_id!r} is of type {found.conn_type!r}: SageMakerEndpoint needs one of type 'aws'")
+        raise DeploymentError(
+            f"connection {conn_id!r} is of type {found.conn_type!r}: SageMakerEndpoint needs one of type 'aws'"
+        )
     extra = found.extra_dejson
     unknown = sorted(set(extra) - _KNOWN_EXTRAS)
     if unknown:
         raise DeploymentError(
-            f"connection {conn_id!r} has the extra {', '.join(unknown)}, which Updraft does not act upon: give the workers a role or a "
+            f"connection {conn_id!r} has the extra {', '.join(unknown)}, which Updraft does not act upon: give the "
+            "workers a role or a "
             f"profile and leave conn_id out, or use {', '.join(sorted(_KNOWN_EXTRAS))}"
         )
     access_key = found.login or extra.get("aws_access_key_id") or None
     secret_key = found.password or extra.get("aws_secret_access_key") or None
     if (access_key is None) != (secret_key is None):
-        raise DeploymentError(f"connection {conn_id!r} has only one of access key (login) and secret key (password): give both, or none")
+        raise DeploymentError(
+            f"connection {conn_id!r} has only one of access key (login) and secret key (password): give both, or none"
+        )
     return AwsAccess(
         access_key=access_key,
         secret_key=secret_key,

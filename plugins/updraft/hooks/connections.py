@@ -31,7 +31,8 @@ def connection_uri(conn_id: str, *, types: Sequence[str] = ("postgres", "postgre
         ) from None
     if connection.conn_type not in types:
         raise SourceQueryError(
-            f"connection {conn_id!r} is of type {connection.conn_type!r}: this source reads {' and '.join(_shown(types))}"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}: this source reads "
+            f"{' and '.join(_shown(types))}"
         )
     builders = {"sqlite": _sqlite_uri, "postgres": _postgres_uri, "postgresql": _postgres_uri}
     return builders.get(str(connection.conn_type), _plain_uri)(connection)
@@ -67,7 +68,9 @@ def _sqlite_uri(connection: Connection) -> str:
     # Airflow's form keeps the path as the host, its parser of URIs as the schema.
     path = connection.host or connection.schema or ""
     if not path.startswith("/"):
-        raise SourceQueryError(f"connection {connection.conn_id!r} names no SQLite file: give its absolute path as the host")
+        raise SourceQueryError(
+            f"connection {connection.conn_id!r} names no SQLite file: give its absolute path as the host"
+        )
     return f"sqlite:///{quote(path)}"
 
 
@@ -78,4 +81,5 @@ def _postgres_uri(connection: Connection) -> str:
     place = f"{f'[{host}]' if ':' in host else host}:{connection.port or 5432}"
     options = {name: value for name, value in connection.extra_dejson.items() if name in _URI_EXTRAS}
     query = f"?{urlencode(options)}" if options else ""
-    return f"postgresql://{f'{credentials}@' if credentials else ''}{place}/{quote(connection.schema or '', safe='')}{query}"
+    database = quote(connection.schema or "", safe="")
+    return f"postgresql://{f'{credentials}@' if credentials else ''}{place}/{database}{query}"

@@ -59,7 +59,8 @@ def count_failures(dag_id: str) -> tuple[int, int]:
 
 def failed_runs(dag_id: str, *, n_failed: int) -> Iterator[tuple[RunFacts, dict[str, str]]]:
     """
-    The runs of a Dag that have a failed task, also those that go on with others; and those that failed without one, by taking too long.
+    The runs of a Dag that have a failed task, also those that go on with others; and those that failed without one, by
+    taking too long.
 
     :param dag_id: id of a Dag
     :param n_failed: how many of its runs are failed

@@ -1,11 +1,11 @@
 """
 Notifiers of the end of a task and of a run.
 
-A task's own callback runs in its process, with the exception at hand: it records the cause. If the process is killed, the scheduler may
-have it called in the Dag processor, without an exception, never, or twice (https://github.com/apache/airflow/issues/60858,
-https://github.com/apache/airflow/issues/65400). The Dag's callbacks run in the Dag processor whatever became of the task: they record
-what is not recorded yet. The watchdog (`watch_runs`) makes up for all of them. Who comes second finds the incident open, and the message
-claimed.
+A task's own callback runs in its process, with the exception at hand: it records the cause. If the process is killed,
+the scheduler may have it called in the Dag processor, without an exception, never, or twice
+(https://github.com/apache/airflow/issues/60858, https://github.com/apache/airflow/issues/65400). The Dag's callbacks
+run in the Dag processor whatever became of the task: they record what is not recorded yet. The watchdog (`watch_runs`)
+makes up for all of them. Who comes second finds the incident open, and the message claimed.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class TellOfTask(WorkflowNotifier):
     """
     Tell of a task that failed or was lost.
 
-    :param is_retried: whether Airflow tries the task again: then only a loss is told, for of an error the last try tells
+    :param is_retried: whether Airflow tries the task again: then only a loss is told, for of an error the last try
+    tells
     """
 
     def __init__(self, *, is_retried: bool = False, **kwargs: Any) -> None:

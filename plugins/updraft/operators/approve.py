@@ -16,7 +16,8 @@ class ApproveOperator(VersionStepOperator, ApprovalOperator):
     """
     Ask a person whether a version that the gate holds may ship; the page under *Required Actions* shows the evidence.
 
-    A version that passed the gate passes here at once. No answer in time means no. The approver's name goes to `ledger/decisions`.
+    A version that passed the gate passes here at once. No answer in time means no. The approver's name goes to
+    `ledger/decisions`.
 
     :param verdict: result of the gate task (templated)
     :param evaluated: result of the evaluate task, for the card's address (templated)
@@ -24,7 +25,8 @@ class ApproveOperator(VersionStepOperator, ApprovalOperator):
 
     template_fields: Sequence[str] = ("training", "version", "verdict", "evaluated", "subject", "body")
     triage = (
-        "waiting means that somebody is asked: answer under Required Actions. Marking this task as succeeded ships nothing, for what "
+        "waiting means that somebody is asked: answer under Required Actions. Marking this task as succeeded ships "
+        "nothing, for what "
         "follows asks the ledger. 'Judged anew' means that the question is out of date: clear the gate task."
     )
 
@@ -66,11 +68,18 @@ class ApproveOperator(VersionStepOperator, ApprovalOperator):
 
         user = answer["responded_by_user"] or {}
         approval = Approval(
-            user_id=str(user.get("id") or ""), user_name=str(user.get("name") or ""), at=answer["responded_at"], run_id=context["run_id"]
+            user_id=str(user.get("id") or ""),
+            user_name=str(user.get("name") or ""),
+            at=answer["responded_at"],
+            run_id=context["run_id"],
         )
         held = str(self._told("evidence_digest") or "")
         decision = approve_version(self.workflow, self.version, lake=open_lake(), approval=approval, held_digest=held)
-        return {"verdict": decision.verdict, "approved_by": approval.user_id, "evidence_digest": decision.evidence_digest}
+        return {
+            "verdict": decision.verdict,
+            "approved_by": approval.user_id,
+            "evidence_digest": decision.evidence_digest,
+        }
 
     def _told(self, name: str) -> Any:
         return self.verdict.get(name) if isinstance(self.verdict, Mapping) else None

@@ -28,12 +28,15 @@ class VerifyEvidenceOperator(WorkflowOperator):
     """
     Hash model, evidence and gate settings again and compare them with the decision that lets the version through.
 
-    If another version became champion since, this one is judged again, against that one. A version that is older than the champion, or
-    was trained as of a past date, is skipped: a backfill never moves the champion by itself.
-    With *Allow backfilled* in the form it goes on to the next task, where a person has to approve it.
+    If another version became champion since, this one is judged again, against that one. A version that is older than
+    the champion, or was trained as of a past date, is skipped: a backfill never moves the champion by itself. With
+    *Allow backfilled* in the form it goes on to the next task, where a person has to approve it.
     """
 
-    triage = "an evidence error names what differs from the decision. Nothing was deployed, the champion still answers. Train again."
+    triage = (
+        "an evidence error names what differs from the decision. Nothing was deployed, the champion still "
+        "answers. Train again."
+    )
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Verify; the result names the version that the next steps deploy."""
@@ -74,7 +77,9 @@ class VerifyEvidenceOperator(WorkflowOperator):
             return str(max(events, key=lambda event: event.timestamp).extra["version"])
         challenger: str | None = version_of_alias(open_registry(), self.workflow.name, "challenger")
         if challenger is None:
-            raise EvidenceError(f"model {self.workflow.name!r} has no challenger: train first, or name a version in the trigger form")
+            raise EvidenceError(
+                f"model {self.workflow.name!r} has no challenger: train first, or name a version in the trigger form"
+            )
         return challenger
 
 
@@ -82,21 +87,25 @@ class ApproveBackfilledOperator(ApprovalOperator):
     """
     Ask a person, where a backfilled version is to be deployed by override; any other version passes at once.
 
-    Nobody's answer within the time, and *Reject*, end the run: the champion goes on answering. Who approved is recorded in
-    `ledger/promotions`. Marking this task as succeeded by hand approves nothing.
+    Nobody's answer within the time, and *Reject*, end the run: the champion goes on answering. Who approved is recorded
+    in `ledger/promotions`. Marking this task as succeeded by hand approves nothing.
 
     :param workflow: the declaration; it stays in the Dag file's process and is not serialized
     :param reason: why the version may not be promoted by itself; empty, if it may (templated)
     """
 
     template_fields: Sequence[str] = ("subject", "body", "reason")
-    triage = "'awaiting input' waits for an answer: open it under Browse > Required Actions, and read the version's card before you do."
+    triage = (
+        "'awaiting input' waits for an answer: open it under Browse > Required Actions, and read the version's "
+        "card before you do."
+    )
 
     def __init__(self, *, workflow: Workflow, reason: Any, **kwargs: Any) -> None:
         kwargs.setdefault("doc_md", UpdraftOperator.describe.__func__(type(self)))  # type: ignore[attr-defined]
         super().__init__(
             subject=f"Deploy a backfilled version of {workflow.name}?",
-            body="{{ ti.xcom_pull(task_ids='verify_evidence', key='approval_reason') }}. Its model card and its decision stand with "
+            body="{{ ti.xcom_pull(task_ids='verify_evidence', key='approval_reason') }}. Its model card and its "
+            "decision stand with "
             "the version in the registry; the form of this run asked for it (`allow_backfilled`).",
             defaults="Reject",
             response_timeout=APPROVAL_TIMEOUT,
@@ -132,9 +141,15 @@ class DeploymentStepOperator(WorkflowOperator):
 
 
 class StageOperator(DeploymentStepOperator):
-    """Load the version beside the champion that goes on answering: into a local endpoint's staged slot, or as an endpoint of its own."""
+    """
+    Load the version beside the champion that goes on answering: into a local endpoint's staged slot, or as an endpoint
+    of its own.
+    """
 
-    triage = "'does not answer' means that the endpoint is down: see its log, then clear this task. The champion is untouched."
+    triage = (
+        "'does not answer' means that the endpoint is down: see its log, then clear this task. The champion is "
+        "untouched."
+    )
 
     def execute(self, context: Any) -> None:
         """Stage the version."""
@@ -171,25 +186,33 @@ class ApprovedStepOperator(DeploymentStepOperator):
         self.approval = approval
 
     def _override(self, context: Any) -> Override | None:
-        """Who asked in the form, and who agreed: what counts as an approval is the answer itself, not the state of the task."""
+        """
+        Who asked in the form, and who agreed: what counts as an approval is the answer itself, not the state of the
+        task.
+        """
         from include.registry.backfilled import Override
 
         if not context["params"].get("allow_backfilled"):
             return None
         run = context["dag_run"]
         approved_by = str(self.approval.get("approved_by") or "") if isinstance(self.approval, Mapping) else ""
-        return Override(requested_by=f"{run.triggering_user_name or 'unknown'}, run {context['run_id']}", approved_by=approved_by)
+        return Override(
+            requested_by=f"{run.triggering_user_name or 'unknown'}, run {context['run_id']}", approved_by=approved_by
+        )
 
 
 class CanaryOperator(ApprovedStepOperator):
     """
-    Let the version answer a share of the requests, where the workflow declares a canary, and watch it; without one this passes at once.
+    Let the version answer a share of the requests, where the workflow declares a canary, and watch it; without one this
+    passes at once.
 
-    An error, slow answers, a score that is no number, or other scores than the champion's on the same traffic withdraw it.
+    An error, slow answers, a score that is no number, or other scores than the champion's on the same traffic withdraw
+    it.
     """
 
     triage = (
-        "the message says what the version did wrong. It was withdrawn; ledger and alias never named it, the champion answers. Train again."
+        "the message says what the version did wrong. It was withdrawn; ledger and alias never named it, the "
+        "champion answers. Train again."
     )
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
@@ -210,10 +233,14 @@ class CanaryOperator(ApprovedStepOperator):
 
 
 class PromoteOperator(ApprovedStepOperator):
-    """Make the version champion, in one commit of the promotion ledger; alias and endpoint follow. The old one stays."""
+    """
+    Make the version champion, in one commit of the promotion ledger; alias and endpoint follow. The old
+    one stays.
+    """
 
     triage = (
-        "clear this task: a promotion that was cut short is completed. 'stale' means that a newer champion stands: nothing is to be done."
+        "clear this task: a promotion that was cut short is completed. 'stale' means that a newer champion "
+        "stands: nothing is to be done."
     )
 
     def execute(self, context: Any) -> dict[str, Any]:

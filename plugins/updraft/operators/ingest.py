@@ -42,7 +42,10 @@ class CollectOperator(WaitingOperator):
     A scheduled run starts as its partition ends and waits, without holding a worker, until the declared delay is over.
     """
 
-    triage = "the message names the address or the connection. What had landed stays; once the source answers, clear this task."
+    triage = (
+        "the message names the address or the connection. What had landed stays; once the source answers, clear "
+        "this task."
+    )
 
     def execute(self, context: Any, event: Any = None) -> list[dict[str, Any]]:
         """Land what is new; the result is a list of the runs to start for partitions that it reopened."""
@@ -56,12 +59,17 @@ class CollectOperator(WaitingOperator):
             self.log.info("The source is not asked: the partition is extracted from what has landed.")
             return []
         uri = source_uri(self.workflow.source)
-        report = collect_partition(self.workflow, window.key, connection_uri=uri, lake=open_lake(), token=fencing_token(context))
+        report = collect_partition(
+            self.workflow, window.key, connection_uri=uri, lake=open_lake(), token=fencing_token(context)
+        )
         context["ti"].xcom_push(key="report", value=asdict(report))
         self.log.info("Collected: %s; reopened partitions: %s", report.counts, ", ".join(report.reopened) or "none")
         # Named after the run that found it, so that a second try starts no second run.
         found_by = hashlib.sha256(f"{dag_run.dag_id} {dag_run.run_id}".encode()).hexdigest()[:12]
-        return [{"trigger_run_id": f"reopened__{key}__{found_by}", "conf": {"partition": key, "collect": False}} for key in report.reopened]
+        return [
+            {"trigger_run_id": f"reopened__{key}__{found_by}", "conf": {"partition": key, "collect": False}}
+            for key in report.reopened
+        ]
 
 
 class ExtractOperator(WaitingOperator):
@@ -72,7 +80,8 @@ class ExtractOperator(WaitingOperator):
     """
 
     triage = (
-        "the message names the connection, table or column. Nothing was written; once the source answers, clear this task. "
+        "the message names the connection, table or column. Nothing was written; once the source answers, clear this "
+        "task. "
         "A partition that is not over yet is refused: run it later."
     )
 
@@ -97,17 +106,21 @@ class ExtractOperator(WaitingOperator):
 
 class ValidateOperator(WorkflowOperator):
     """
-    Hold the partition against its Great Expectations suite; publish the accepted rows, quarantine the refused ones, each with its reasons.
+    Hold the partition against its Great Expectations suite; publish the accepted rows, quarantine the refused ones,
+    each with its reasons.
 
-    One task, for each costs Airflow half a second of CPU: a partition that is stopped publishes nothing, and the ledger says why.
+    One task, for each costs Airflow half a second of CPU: a partition that is stopped publishes nothing, and the ledger
+    says why.
 
     :param extracted: result of the extract task (templated)
     """
 
     template_fields: Sequence[str] = ("extracted",)
     triage = (
-        "if the message names a table rule that the partition breaks, nothing is published: see its Data Docs page, mend the source or the "
-        "suite, then clear from extract. Otherwise clear this task: publishing again gives the same bytes. A message with 'fenced' means "
+        "if the message names a table rule that the partition breaks, nothing is published: see its Data Docs page, "
+        "mend the source or the "
+        "suite, then clear from extract. Otherwise clear this task: publishing again gives the same bytes. A message "
+        "with 'fenced' means "
         "that a newer try has already published this partition, and nothing is to be done."
     )
 
@@ -125,7 +138,9 @@ class ValidateOperator(WorkflowOperator):
         key, raw_version = self.extracted["partition_key"], self.extracted["version"]
         report = validate_partition(self.workflow, key, lake=lake, raw_version=raw_version, **step)
         record = publish_partition(self.workflow, report, lake=lake, token=fencing_token(context), **step)
-        counts = {name: getattr(record, name) for name in ("rows_in", "rows_published", "rows_quarantined", "rows_duplicate")}
+        counts = {
+            name: getattr(record, name) for name in ("rows_in", "rows_published", "rows_quarantined", "rows_duplicate")
+        }
         event = context["outlet_events"][assets.validated(self.workflow)]
         event.extra = {**counts, "digest": record.digest}
         if not context.get("partition_key"):

@@ -16,9 +16,15 @@ from updraft.periods import refuse_unknown_params
 
 
 class RetentionOperator(WorkflowOperator):
-    """Remove a survey's rows that are older than it declares, from every table and every version; and again whoever was erased."""
+    """
+    Remove a survey's rows that are older than it declares, from every table and every version; and again whoever was
+    erased.
+    """
 
-    triage = "clear this task: what was removed stays removed, and the rest follows. If the ingest ran meanwhile, wait until it has ended."
+    triage = (
+        "clear this task: what was removed stays removed, and the rest follows. If the ingest ran meanwhile, "
+        "wait until it has ended."
+    )
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Enforce the retention; the result counts rows by table, and files."""
@@ -32,14 +38,19 @@ class RetentionOperator(WorkflowOperator):
         dry_run, source = bool(context["params"]["dry_run"]), self.workflow.source
         needs_source = isinstance(source, SurveySource) and source.privacy.remove_files
         uri = source_uri(source) if needs_source else None
-        report = enforce_retention(self.workflow, lake=open_lake(), now=datetime.now(UTC), by=by, connection_uri=uri, dry_run=dry_run)
+        report = enforce_retention(
+            self.workflow, lake=open_lake(), now=datetime.now(UTC), by=by, connection_uri=uri, dry_run=dry_run
+        )
         return {} if report is None else asdict(report)
 
 
 class TidyTablesOperator(WorkflowOperator):
     """Merge small files of a workflow's tables, and remove what replaced versions and killed processes left behind."""
 
-    triage = "clear this task: nothing that a reader, a model or the ledger needs is ever removed. A failed round loses nothing."
+    triage = (
+        "clear this task: nothing that a reader, a model or the ledger needs is ever removed. A failed round "
+        "loses nothing."
+    )
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Compact and vacuum; the result counts files, a table each."""
@@ -48,7 +59,9 @@ class TidyTablesOperator(WorkflowOperator):
         from include.lake.maintenance import maintain_tables
         from include.lake.store import open_lake
 
-        reports = maintain_tables(open_lake(), self.workflow.name, now=datetime.now(UTC), dry_run=bool(context["params"]["dry_run"]))
+        reports = maintain_tables(
+            open_lake(), self.workflow.name, now=datetime.now(UTC), dry_run=bool(context["params"]["dry_run"])
+        )
         return [asdict(report) for report in reports]
 
 
@@ -106,7 +119,10 @@ class RequestErasureOperator(ErasureOperator):
 
 
 class FindModelsOperator(ErasureOperator):
-    """Find the model versions that were trained or judged on the respondent, while their rows are still there to tell."""
+    """
+    Find the model versions that were trained or judged on the respondent, while their rows are still
+    there to tell.
+    """
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Read each version's snapshot; the result names versions."""
@@ -121,7 +137,8 @@ class FindModelsOperator(ErasureOperator):
 
 class EraseOperator(ErasureOperator):
     """
-    Remove the respondent from every table and every version, look once more, and write the proof into `ledger/erasures`.
+    Remove the respondent from every table and every version, look once more, and write the proof into
+    `ledger/erasures`.
 
     :param models: result of the step that found the models (templated)
     """

@@ -34,15 +34,17 @@ class JudgeWindowOperator(WorkflowOperator, SkipMixin):
     """
     Hold what was asked and answered in one period against the training rows, and what came true against the test rows.
 
-    Verdicts and their reasons go to `ledger/monitoring`, the report to the lake (link *Report*). A training is asked for only if drift
-    or decay persists, no other was asked for within the cool-down, and there are newer rows to train on; the log says why (not).
+    Verdicts and their reasons go to `ledger/monitoring`, the report to the lake (link *Report*). A training is asked
+    for only if drift or decay persists, no other was asked for within the cool-down, and there are newer rows to train
+    on; the log says why (not).
 
     :param collected: result of the collect_predictions task (templated)
     """
 
     template_fields: Sequence[str] = ("collected",)
     triage = (
-        "drift, decay and unknown are answers, not faults: this task is then green, and its log and report say why. It fails only if "
+        "drift, decay and unknown are answers, not faults: this task is then green, and its log and report say why. "
+        "It fails only if "
         "lake or registry do not answer; clear it then. A window is judged once, so clearing asks for nothing twice."
     )
     operator_extra_links = (WindowReportLink(),)
@@ -80,7 +82,9 @@ class RequestRetrainingOperator(WorkflowOperator):
     """
 
     template_fields: Sequence[str] = ("judged",)
-    triage = "skipped means that no training is needed, or one was asked for already: the log of judge_window says which."
+    triage = (
+        "skipped means that no training is needed, or one was asked for already: the log of judge_window says which."
+    )
 
     def __init__(self, *, judged: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

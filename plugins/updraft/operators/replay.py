@@ -40,7 +40,8 @@ class ReplayOperator(UpdraftOperator):
     """
 
     triage = (
-        "the message names the partition or the field of the form. Clear this task once that is mended: a partition that was "
+        "the message names the partition or the field of the form. Clear this task once that is mended: a partition "
+        "that was "
         "replayed already is not written again."
     )
 
@@ -61,9 +62,15 @@ class ReplayOperator(UpdraftOperator):
         self.outlets: list[Any] = []
         lake = open_lake()
         keys = choose_partitions(
-            lake, workflow, keys=params["partitions"] or (), first=params["first_partition"], last=params["last_partition"]
+            lake,
+            workflow,
+            keys=params["partitions"] or (),
+            first=params["first_partition"],
+            last=params["last_partition"],
         )
-        self.log.info("Replaying %d partitions of %s%s", len(keys), workflow.name, " (dry run)" if params["dry_run"] else "")
+        self.log.info(
+            "Replaying %d partitions of %s%s", len(keys), workflow.name, " (dry run)" if params["dry_run"] else ""
+        )
         reports = {key: self._replay(workflow, key, lake=lake, context=context) for key in keys}
         healed = [key for key, report in reports.items() if report.get("is_changed") or report.get("is_of_this_run")]
         if healed and not params["dry_run"]:
@@ -71,7 +78,10 @@ class ReplayOperator(UpdraftOperator):
         return _summarise(reports, dry_run=params["dry_run"], workflow_name=workflow.name)
 
     def _replay(self, workflow: Workflow, key: str, *, lake: Lake, context: Any) -> Mapping[str, Any]:
-        """Replay one partition. What is stopped, lost, or published by somebody newer, keeps no other from being replayed and told of."""
+        """
+        Replay one partition. What is stopped, lost, or published by somebody newer, keeps no other from being replayed
+        and told of.
+        """
         from include.quality.replay import replay_partition
 
         try:
@@ -115,7 +125,8 @@ class RequirePublishedOperator(UpdraftOperator):
 
     template_fields: Sequence[str] = ("replayed",)
     triage = (
-        "the message names the rules that still stop a partition. Mend the suite or the source, and start another replay; "
+        "the message names the rules that still stop a partition. Mend the suite or the source, and start another "
+        "replay; "
         "the partitions that passed are published, and stay so."
     )
 
@@ -143,6 +154,8 @@ def _summarise(reports: Mapping[str, Mapping[str, Any]], *, dry_run: bool, workf
         "n_partitions": len(reports),
         "outcomes": dict(Counter(report["outcome"] for report in reports.values())),
         "totals": {name: sum(report.get(name, 0) for report in reports.values()) for name in COUNTS},
-        "partitions": {key: {name: reports[key][name] for name in fields if name in reports[key]} for key in sorted(listed)},
+        "partitions": {
+            key: {name: reports[key][name] for name in fields if name in reports[key]} for key in sorted(listed)
+        },
         "n_left_out": len(reports) - len(listed),
     }

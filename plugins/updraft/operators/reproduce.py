@@ -13,14 +13,16 @@ from updraft.operators.base import UpdraftOperator, WorkflowOperator
 from updraft.periods import refuse_unknown_params
 
 TRIAGE = (
-    "the message names what differs: a line of the record, a stored file, the seed, rows of a partition, a library. Nothing was changed "
+    "the message names what differs: a line of the record, a stored file, the seed, rows of a partition, a library. "
+    "Nothing was changed "
     "or deployed by it. What each of them means, and what to do, stands in docs/reproducibility.md."
 )
 
 
 class ReproduceVersionOperator(UpdraftOperator):
     """
-    Fit the form's version again from its manifest, and compare digests: equal, or the task fails and names what differs.
+    Fit the form's version again from its manifest, and compare digests: equal, or the task fails and names what
+    differs.
 
     :param workflows: the declared ones; they stay in the Dag file's process and are not serialized
     """
@@ -39,12 +41,17 @@ class ReproduceVersionOperator(UpdraftOperator):
         if workflow is None:
             from include.errors import DeclarationError
 
-            raise DeclarationError(f"{name!r} is no declared workflow: {', '.join(workflow.name for workflow in self.workflows)}")
+            raise DeclarationError(
+                f"{name!r} is no declared workflow: {', '.join(workflow.name for workflow in self.workflows)}"
+            )
         return rebuild(workflow, str(context["params"]["version"]))
 
 
 class AuditModelOperator(WorkflowOperator):
-    """Fit one of the workflow's older versions again, picked at random, and compare digests: equal, or the task fails and tells people."""
+    """
+    Fit one of the workflow's older versions again, picked at random, and compare digests: equal, or the task fails and
+    tells people.
+    """
 
     triage = f"{TRIAGE} Clearing this task rebuilds the same version once more."
 

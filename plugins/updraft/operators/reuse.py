@@ -1,4 +1,7 @@
-"""Stages that need not be done again, shown as such: in the task's log, its XCom `reused_from`, and a link to the run it came from."""
+"""
+Stages that need not be done again, shown as such: in the task's log, its XCom `reused_from`, and a link to the run it
+came from.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def tell_reuse(task: Any, context: Any, run_id: str) -> None:
     """
     task.reused_from = run_id
     task.log.info(
-        "Reused: run %s did the same, on the same rows, by the same code and settings. Trigger with *Force* to do it anew.", run_id
+        "Reused: run %s did the same, on the same rows, by the same code and settings. Trigger with *Force* to do it "
+        "anew.",
+        run_id,
     )
     context["ti"].xcom_push(key=REUSED_FROM, value=run_id)
 
@@ -53,8 +58,9 @@ def reusable(stage: str) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any,
     """
     Let a training step's `execute` take over the result of an earlier run that worked on the same.
 
-    The training's id stands for declaration, rows, budget, code and lock file; a worker's number and a version are part of the key. A task
-    that is cleared in its own run does its work again, for whoever clears it wants that; so does a dry run, which is to end where it ends.
+    The training's id stands for declaration, rows, budget, code and lock file; a worker's number and a version are part
+    of the key. A task that is cleared in its own run does its work again, for whoever clears it wants that; so does a
+    dry run, which is to end where it ends.
 
     :param stage: name of the stage
     """
@@ -69,7 +75,11 @@ def reusable(stage: str) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any,
 
             lake, name, key = open_lake(), self.workflow.name, stage_key(*_inputs(self))
             finished = find_stage(lake, name, stage, key)
-            if finished is not None and finished.run_id != context["run_id"] and _is_there(self.workflow, finished.result):
+            if (
+                finished is not None
+                and finished.run_id != context["run_id"]
+                and _is_there(self.workflow, finished.result)
+            ):
                 tell_reuse(self, context, finished.run_id)
                 return finished.result
             result = execute(self, context)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 class RollBackOperator(UpdraftOperator):
     """
-    Withdraw the champion in ledger, registry and endpoint, and let an earlier one answer again. Its bytes are verified first.
+    Withdraw the champion in ledger, registry and endpoint, and let an earlier one answer again. Its bytes are verified
+    first.
 
     Cleared, it completes what was cut short, and never goes back a second time.
 
@@ -27,7 +28,8 @@ class RollBackOperator(UpdraftOperator):
     """
 
     triage = (
-        "the message says why nothing was rolled back, or which endpoint does not follow yet: clear this task once it answers. "
+        "the message says why nothing was rolled back, or which endpoint does not follow yet: clear this task once it "
+        "answers. "
         "The ledger's line, if there is one, stands."
     )
 
@@ -74,7 +76,8 @@ def _version_to_withdraw(lake: Lake, workflow_name: str, *, by: str) -> str:
         return str(champion.previous_version)
     if by in read_ledger(lake, PROMOTIONS, workflow=workflow_name)["decided_by"].to_pylist():
         raise StalePromotionError(
-            f"this run has rolled {workflow_name!r} back already, and version {champion.model_version} became champion since: to withdraw "
+            f"this run has rolled {workflow_name!r} back already, and version {champion.model_version} became "
+            "champion since: to withdraw "
             "that one, start another run"
         )
     return champion.model_version
@@ -93,5 +96,7 @@ def _version_to_restore(lake: Lake, workflow_name: str, params: Any) -> str | No
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     champion = current_champion(lake, workflow_name, at=moment)
     if champion is None:
-        raise RegistryError(f"no version of {workflow_name!r} was champion at {moment:%Y-%m-%d %H:%M %Z} yet: name a later time")
+        raise RegistryError(
+            f"no version of {workflow_name!r} was champion at {moment:%Y-%m-%d %H:%M %Z} yet: name a later time"
+        )
     return champion.model_version

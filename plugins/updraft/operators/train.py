@@ -29,15 +29,21 @@ class PinSnapshotOperator(WorkflowOperator):
     """
     Pin the rows to train on: table version, digest and as-of, with no row that was not known then.
 
-    Its log and result say why the run was started: its period is over, somebody asked, or the monitor has seen drift or decay.
+    Its log and result say why the run was started: its period is over, somebody asked, or the monitor has seen drift or
+    decay.
 
     Too short a history skips the run, unless a person started it: the first weeks of a new workflow are no failure.
     """
 
-    triage = "the message names the partitions that are missing or still being published: ingest them, then clear this task."
+    triage = (
+        "the message names the partitions that are missing or still being published: ingest them, then clear this task."
+    )
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Pin; the result is the snapshot with the training's id, budget and reason, and whether it is one as of a past date."""
+        """
+        Pin; the result is the snapshot with the training's id, budget and reason, and whether it is one as of a past
+        date.
+        """
         from include.lake.store import open_lake
         from include.modeling.identity import training_id_of
         from include.modeling.snapshot import pin_snapshot
@@ -46,7 +52,9 @@ class PinSnapshotOperator(WorkflowOperator):
 
         request = _request_of(context)
         as_of = resolve_as_of(context, self.workflow, requested=request.get("as_of"))
-        reason = request.get("reason") or ("asked for by hand" if context["dag_run"].run_type == "manual" else "its period is over")
+        reason = request.get("reason") or (
+            "asked for by hand" if context["dag_run"].run_type == "manual" else "its period is over"
+        )
         self.log.info("why this training: %s", reason)
         params = context["params"]
         budget_seconds = params.get("search_budget_seconds") or self.workflow.training.search.budget_seconds
@@ -61,7 +69,9 @@ class PinSnapshotOperator(WorkflowOperator):
         warm_from = latest_study(lake, self.workflow, before=as_of)
         return {
             "snapshot": asdict(snapshot),
-            "training_id": training_id_of(self.workflow, snapshot, budget_seconds=budget_seconds, warm_from=warm_from, salt=salt),
+            "training_id": training_id_of(
+                self.workflow, snapshot, budget_seconds=budget_seconds, warm_from=warm_from, salt=salt
+            ),
             "budget_seconds": budget_seconds,
             "warm_from": warm_from,
             "is_backfilled": is_backfilled(self.workflow, as_of, lake=lake),
@@ -132,7 +142,8 @@ class TuneOperator(TrainingStepOperator):
 
 class FitOperator(TrainingStepOperator):
     """
-    Fit the best trial on training and validation rows, and register it as a version without an alias: nothing serves it yet.
+    Fit the best trial on training and validation rows, and register it as a version without an alias: nothing serves it
+    yet.
 
     A dry run ends before this step: its leaderboard is in the log.
     """
@@ -153,10 +164,17 @@ class FitOperator(TrainingStepOperator):
         for place, trial in enumerate(trials, start=1):
             self.log.info("%2d. %-10s %s  %s", place, trial.family, trial.score, trial.params)
         if context["params"].get("dry_run"):
-            raise AirflowSkipException(f"dry run: {len(trials)} trials, best {trials[0].family} {trials[0].score}; nothing was registered")
+            raise AirflowSkipException(
+                f"dry run: {len(trials)} trials, best {trials[0].family} {trials[0].score}; nothing was registered"
+            )
         with tempfile.TemporaryDirectory() as folder:
             manifest = fit_model(
-                self.workflow, self.snapshot(), lake=lake, training_id=training_id, folder=Path(folder), created_by_run=context["run_id"]
+                self.workflow,
+                self.snapshot(),
+                lake=lake,
+                training_id=training_id,
+                folder=Path(folder),
+                created_by_run=context["run_id"],
             )
             # The first that is no baseline: a baseline may lead the board, and is never fitted.
             best = next(trial.score for trial in trials if not trial.is_naive and trial.score is not None)
@@ -200,19 +218,23 @@ class EvaluateOperator(VersionStepOperator):
         from include.registry.evaluation import evaluate_version
         from include.registry.versions import open_registry
 
-        return asdict(evaluate_version(self.workflow, self.snapshot(), self.version, lake=open_lake(), registry=open_registry()))
+        return asdict(
+            evaluate_version(self.workflow, self.snapshot(), self.version, lake=open_lake(), registry=open_registry())
+        )
 
 
 class GateOperator(VersionStepOperator):
     """
     Hold candidate against minimum, naive baseline and champion, on rows that neither was trained on.
 
-    The verdict goes to `ledger/decisions` with its evidence. PROMOTE goes on; HOLD goes to a person, where one can help and may be
-    expected to answer: where it is a model of today, or somebody started the run. All else skips what follows.
+    The verdict goes to `ledger/decisions` with its evidence. PROMOTE goes on; HOLD goes to a person, where one can help
+    and may be expected to answer: where it is a model of today, or somebody started the run. All else skips what
+    follows.
     """
 
     triage = (
-        "skipped means refused: the reasons stand in the log and in ledger/decisions. Marking this task as succeeded ships nothing, "
+        "skipped means refused: the reasons stand in the log and in ledger/decisions. Marking this task as succeeded "
+        "ships nothing, "
         "for what follows asks the ledger, not this task. Mend the data or the declaration and train again."
     )
     operator_extra_links: tuple[BaseOperatorLink, ...] = (ModelCardLink(), ReusedFromLink())
@@ -269,7 +291,11 @@ class RegisterOperator(VersionStepOperator):
         from include.registry.versions import open_registry
 
         decision = set_challenger(self.workflow, self.version, lake=open_lake(), registry=open_registry())
-        extra = {"version": self.version, "as_of": self.training["snapshot"]["as_of"], "evidence_digest": decision.evidence_digest}
+        extra = {
+            "version": self.version,
+            "as_of": self.training["snapshot"]["as_of"],
+            "evidence_digest": decision.evidence_digest,
+        }
         event = context["outlet_events"][assets.model(self.workflow)]
         event.extra = extra
         # Keyed by its as-of date in every kind of run, so that the deployment starts for each of them.

@@ -27,7 +27,8 @@ FULL_LOOK_MINUTES = 10
 
 class WatchRunsOperator(BaseOperator):
     """
-    One round: find failed runs and missing partitions that nobody has recorded, close what is mended, send what is not sent.
+    One round: find failed runs and missing partitions that nobody has recorded, close what is mended, send what is not
+    sent.
 
     :param workflows: the declarations to watch; by default, all of `include/workflows`
     """
@@ -37,7 +38,10 @@ class WatchRunsOperator(BaseOperator):
         self.workflows = workflows
 
     def execute(self, context: Any) -> dict[str, int]:
-        """Watch each workflow that tells somebody; the result counts the messages. The trouble of one keeps no other from being watched."""
+        """
+        Watch each workflow that tells somebody; the result counts the messages. The trouble of one keeps no other from
+        being watched.
+        """
         from include.workflows import declared_workflows
 
         counts, troubled = {"sent": 0, "failed": 0, "waiting": 0}, []
@@ -53,7 +57,10 @@ class WatchRunsOperator(BaseOperator):
             counts = {name: n + getattr(told, name) for name, n in counts.items()}
             troubled += [workflow.name] * bool(told.failed)
         if troubled:
-            raise AlertError(f"not all of {', '.join(troubled)} was told: the log above names the channel and the cause; it is tried again")
+            raise AlertError(
+                f"not all of {', '.join(troubled)} was told: the log above names the channel and the cause; it is "
+                "tried again"
+            )
         return counts
 
     def _watch(self, workflow: Workflow) -> DeliveryCounts:
@@ -93,7 +100,11 @@ class WatchRunsOperator(BaseOperator):
             if incident.kind not in RUN_KINDS:
                 continue
             origin = incident.origin
-            published = latest_run(lake, workflow.name, incident.partition_key) if incident.subject.startswith("ingest") else None
+            published = (
+                latest_run(lake, workflow.name, incident.partition_key)
+                if incident.subject.startswith("ingest")
+                else None
+            )
             is_published = published is not None and published.recorded_at > incident.opened_at
             if is_published or (origin.run_id and is_successful(origin.dag_id, origin.run_id)):
                 close_all(lake, [incident])

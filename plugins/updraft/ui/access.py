@@ -16,7 +16,8 @@ Step = Literal["ingest", "train", "monitor"]
 
 def may_read(user: Any, workflow_name: str, *, step: Step = "ingest") -> bool:
     """
-    Whether a user may read what a step of a workflow made: as who may read its Dag, `<name>.ingest` for rows, `<name>.train` for models.
+    Whether a user may read what a step of a workflow made: as who may read its Dag, `<name>.ingest` for rows,
+    `<name>.train` for models.
 
     :param user: the authenticated user
     :param workflow_name: name of the workflow

@@ -1,4 +1,7 @@
-"""The FastAPI app below /updraft. It answers GET alone, changes nothing, and nothing of it is open to somebody who is not logged in."""
+"""
+The FastAPI app below /updraft. It answers GET alone, changes nothing, and nothing of it is open to somebody who is not
+logged in.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ from updraft.ui.quarantine import router as quarantine
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HEADERS = {
-    # No script, no other host, no form, no other site's frame: hostile text in a page could do nothing even if it were not escaped.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'",
+    # No script, no other host, no form, no other site's frame: hostile text in a page could do nothing even if it were
+    # not escaped.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
+    "frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -29,7 +34,13 @@ _HEADERS = {
 
 def create_app() -> FastAPI:
     """Build the app, without the pages that would list its routes to anybody."""
-    app = FastAPI(title="Updraft", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(requires_authenticated())])
+    app = FastAPI(
+        title="Updraft",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(requires_authenticated())],
+    )
     app.include_router(quarantine)
     app.include_router(data_docs)
     app.include_router(models)
@@ -45,7 +56,9 @@ def create_app() -> FastAPI:
 
 def _no_such_page(request: Request) -> None:
     if request.method not in ("GET", "HEAD"):
-        raise HTTPException(405, "Updraft's pages only show; a replay is started by the Dag replay_quarantine", headers={"Allow": "GET"})
+        raise HTTPException(
+            405, "Updraft's pages only show; a replay is started by the Dag replay_quarantine", headers={"Allow": "GET"}
+        )
     raise HTTPException(404, "no such page")
 
 
@@ -54,7 +67,9 @@ async def _lake_trouble(_: Request, error: Exception) -> Response:
 
 
 async def _registry_trouble(_: Request, error: Exception) -> Response:
-    return HTMLResponse(write_page("trouble.html", title="The registry can't be read", message=str(error)), status_code=503)
+    return HTMLResponse(
+        write_page("trouble.html", title="The registry can't be read", message=str(error)), status_code=503
+    )
 
 
 async def _refusal(_: Request, error: Exception) -> Response:

@@ -10,7 +10,10 @@ from updraft.addresses import URL_PREFIX, address_of
 
 
 class LazyApp:
-    """An ASGI app that is built at the first request: FastAPI and the lake's libraries stay out of schedulers and workers."""
+    """
+    An ASGI app that is built at the first request: FastAPI and the lake's libraries stay out of
+    schedulers and workers.
+    """
 
     @cached_property
     def _app(self) -> Any:
@@ -44,14 +47,26 @@ def external_views() -> list[dict[str, Any]]:
             "category": "browse",
             "url_route": "updraft-quarantine",
         },
-        {"name": "Data Docs", "href": f"{prefix}/data_docs/", "destination": "nav", "category": "browse", "url_route": "updraft-data-docs"},
+        {
+            "name": "Data Docs",
+            "href": f"{prefix}/data_docs/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "updraft-data-docs",
+        },
         {
             "name": "Quarantine",
             "href": f"{prefix}/quarantine?dag_id={{DAG_ID}}",
             "destination": "dag",
             "url_route": "updraft-quarantine-of-dag",
         },
-        {"name": "Models", "href": f"{prefix}/models", "destination": "nav", "category": "browse", "url_route": "updraft-models"},
+        {
+            "name": "Models",
+            "href": f"{prefix}/models",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "updraft-models",
+        },
         {
             "name": "Models",
             "href": f"{prefix}/models?dag_id={{DAG_ID}}",

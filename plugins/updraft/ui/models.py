@@ -29,7 +29,9 @@ Number = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,8}$")]
 
 
 @router.get("/models")
-def show(user: GetUserDep, workflow: Words = None, version: Number = None, dag_id: Words = None, run_id: Words = None) -> str:
+def show(
+    user: GetUserDep, workflow: Words = None, version: Number = None, dag_id: Words = None, run_id: Words = None
+) -> str:
     """Everything that was trained, from the workflows down to one version's leaderboard."""
     name = workflow or workflow_of_dag(dag_id)
     if not name:
@@ -41,7 +43,9 @@ def show(user: GetUserDep, workflow: Words = None, version: Number = None, dag_i
 
 
 @router.get("/models/card")
-def show_card(user: GetUserDep, workflow: Annotated[str, Query(max_length=600)], version: Annotated[str, Query(max_length=9)]) -> str:
+def show_card(
+    user: GetUserDep, workflow: Annotated[str, Query(max_length=600)], version: Annotated[str, Query(max_length=9)]
+) -> str:
     """One version's card, as it is stored with it."""
     found = readable_workflow(user, workflow, step="train")
     registry = open_registry()
@@ -76,7 +80,9 @@ def _list_workflows(workflows: list[Workflow]) -> str:
 
 def _list_versions(workflow: Workflow, *, run_id: str | None) -> str:
     lines = list_lines(workflow, lake=open_lake(), registry=open_registry())
-    return write_page("versions.html", title=f"{workflow.name}: models", workflow=workflow.name, lines=lines, run_id=run_id)
+    return write_page(
+        "versions.html", title=f"{workflow.name}: models", workflow=workflow.name, lines=lines, run_id=run_id
+    )
 
 
 def _show_version(workflow: Workflow, version: str) -> str:

@@ -27,4 +27,6 @@ def show_report(
     try:
         return get_file(open_lake(), f"{found.name}/_monitoring/{file}").decode("utf-8", "replace")
     except LakeError:
-        raise HTTPException(404, f"{found.name} has no report {file}: clear judge_window of that run, which writes it anew") from None
+        raise HTTPException(
+            404, f"{found.name} has no report {file}: clear judge_window of that run, which writes it anew"
+        ) from None

@@ -30,7 +30,12 @@ Text = Annotated[str | None, Query(max_length=600)]
 
 @router.get("/quarantine")
 def show(
-    user: GetUserDep, workflow: Text = None, partition: Text = None, reason: Text = None, before: Text = None, dag_id: Text = None
+    user: GetUserDep,
+    workflow: Text = None,
+    partition: Text = None,
+    reason: Text = None,
+    before: Text = None,
+    dag_id: Text = None,
 ) -> str:
     """Everything that has been refused, from the workflows down to the rows."""
     name = workflow or workflow_of_dag(dag_id)
@@ -61,7 +66,9 @@ def _list_workflows(workflows: list[Workflow]) -> str:
 
 def _list_partitions(workflow: Workflow, *, before: str | None) -> str:
     newest = [
-        standing for standing in reversed(read_standings(open_lake(), workflow.name)) if not before or standing.partition_key < before
+        standing
+        for standing in reversed(read_standings(open_lake(), workflow.name))
+        if not before or standing.partition_key < before
     ]
     shown = newest[:MAX_PARTITIONS]
     return write_page(
@@ -80,7 +87,9 @@ def _show_partition(workflow: Workflow, key: str, *, reason: str | None) -> str:
     except PartitionError as error:
         raise HTTPException(404, str(error)) from None
     lake = open_lake()
-    standing = next((standing for standing in read_standings(lake, workflow.name) if standing.partition_key == key), None)
+    standing = next(
+        (standing for standing in read_standings(lake, workflow.name) if standing.partition_key == key), None
+    )
     if standing is None:
         raise HTTPException(404, f"nothing of {workflow.name} {key} has landed")
     quarantine = Quarantine(reasons=(), rows=(), run_ids=())

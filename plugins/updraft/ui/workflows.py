@@ -42,7 +42,8 @@ def readable_workflows(user: Any, *, step: Step = "ingest") -> list[Workflow]:
 
 def readable_workflow(user: Any, name: str, *, step: Step = "ingest") -> Workflow:
     """
-    Return a workflow by its name: 403 for one that the user may not read, so that they know whom to ask, and 404 for none.
+    Return a workflow by its name: 403 for one that the user may not read, so that they know whom to ask, and 404 for
+    none.
 
     :param user: the authenticated user
     :param name: from the address
@@ -53,5 +54,7 @@ def readable_workflow(user: Any, name: str, *, step: Step = "ingest") -> Workflo
             if may_read(user, name, step=step):
                 return workflow
             what = {"ingest": "rows", "train": "models", "monitor": "reports"}[step]
-            raise HTTPException(403, f"you may not read {name}.{step}, and so not its {what}: ask an administrator of Airflow")
+            raise HTTPException(
+                403, f"you may not read {name}.{step}, and so not its {what}: ask an administrator of Airflow"
+            )
     raise HTTPException(404, "there is no such workflow: see the lists at /updraft/quarantine and /updraft/models")

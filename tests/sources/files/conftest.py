@@ -38,7 +38,9 @@ def read(source: FileSource, **options: Any) -> tuple[list[dict[str, Any]], list
     """Return rows and dead letters of the day."""
     letters: list[dict[str, Any]] = []
     options = {"window": DAY, "connection_uri": None, **options}
-    with read_files(source, on_dead_letters=lambda reader: letters.extend(reader.read_all().to_pylist()), **options) as reader:
+    with read_files(
+        source, on_dead_letters=lambda reader: letters.extend(reader.read_all().to_pylist()), **options
+    ) as reader:
         return reader.read_all().to_pylist(), letters
 
 

@@ -1,5 +1,8 @@
 # ruff: noqa: PT012 -- an object has to change between two steps of one read
-"""Files on a real S3 server: found, read and refused as in a folder; a store that fails is never taken for a damaged file."""
+"""
+Files on a real S3 server: found, read and refused as in a folder; a store that fails is never taken for
+a damaged file.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,11 @@ pytestmark = [pytest.mark.claim("s3"), pytest.mark.timeout(300)]
 @pytest.fixture
 def client(s3: S3Server) -> Iterator[Any]:
     client = boto3.client(
-        "s3", endpoint_url=s3.endpoint_url, aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key, region_name="us-east-1"
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+        region_name="us-east-1",
     )
     yield client
     client.close()
@@ -60,7 +67,10 @@ def source_of(folder: str, kind: str = "csv", **changes: Any):
     form, ending, _ = WHOLE[kind]
     # What was just put there counts as at rest.
     settled = timedelta(microseconds=1)
-    return declare(folder, **{"path": f"{folder}/{{partition_key}}*.{ending}", "format": form, "settled": settled, "key": (), **changes})
+    return declare(
+        folder,
+        **{"path": f"{folder}/{{partition_key}}*.{ending}", "format": form, "settled": settled, "key": (), **changes},
+    )
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -69,7 +79,9 @@ def test_each_format_is_read_from_a_bucket(s3, folder, upload, kind) -> None:
     upload(WHOLE[kind][2], f"2026-01-06.{WHOLE[kind][1]}")
     rows, letters = read(source_of(folder, kind), connection_uri=uri_of(s3))
     assert values(rows, "id") == list(range(N_ROWS))
-    assert {name.partition("!")[0].partition("#")[0] for name in values(rows, "source_name")} == {f"2026-01-05.{WHOLE[kind][1]}"}
+    assert {name.partition("!")[0].partition("#")[0] for name in values(rows, "source_name")} == {
+        f"2026-01-05.{WHOLE[kind][1]}"
+    }
     assert letters == []
 
 
@@ -78,7 +90,9 @@ def test_folders_are_followed_and_markers_held(s3, folder, upload) -> None:
         upload(CSV, name)
     source = source_of(folder, path=f"{folder}/*/{{partition_key}}.csv", done_marker="{file}.done")
     upload(f"{hashlib.sha256(CSV).hexdigest()}\n".encode(), "north/2026-01-05.csv.done")
-    with pytest.raises(SourceUnavailableError, match=r"south/2026-01-05\.csv: its marker '2026-01-05\.csv\.done' is not there yet"):
+    with pytest.raises(
+        SourceUnavailableError, match=r"south/2026-01-05\.csv: its marker '2026-01-05\.csv\.done' is not there yet"
+    ):
         read(source, connection_uri=uri_of(s3))
     upload(b"", "south/2026-01-05.csv.done")
     rows, _ = read(source, connection_uri=uri_of(s3))
@@ -115,7 +129,12 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_published(s3, folder
     ("path", "changes", "error", "message"),
     [
         (None, {}, SourceUnavailableError, "no file is there for partition 2026-01-05"),
-        ("s3://nowhere-at-all/{partition_key}.csv", {}, (SourceQueryError, SourceUnavailableError), "no such bucket|no file is there"),
+        (
+            "s3://nowhere-at-all/{partition_key}.csv",
+            {},
+            (SourceQueryError, SourceUnavailableError),
+            "no such bucket|no file is there",
+        ),
         (None, {"secret": "wrong"}, SourceQueryError, "may not be read: grant the reading user or key access"),
         (None, {"endpoint": "http://127.0.0.1:9"}, SourceUnavailableError, "its storage does not answer"),
     ],

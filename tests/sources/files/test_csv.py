@@ -109,11 +109,17 @@ def test_control_pandas_changes_cells_in_silence() -> None:
     ],
 )
 @pytest.mark.parametrize("newlines_in_values", [False, True])
-def test_a_bad_line_is_one_bad_row_and_the_others_stay(put, folder: Path, line: bytes, reason: str, newlines_in_values: bool) -> None:
+def test_a_bad_line_is_one_bad_row_and_the_others_stay(
+    put, folder: Path, line: bytes, reason: str, newlines_in_values: bool
+) -> None:
     before = HEADER.encode() + b'1,2026-01-05,"a ""b""",1\n'
     put(before + line + b"\n3,2026-01-05,c,1\n")
     rows, letters = read(declare(folder, newlines_in_values=newlines_in_values))
-    assert [(row["id"], row["name"], row["source_error"]) for row in rows] == [(1, 'a "b"', None), (None, None, reason), (3, "c", None)]
+    assert [(row["id"], row["name"], row["source_error"]) for row in rows] == [
+        (1, 'a "b"', None),
+        (None, None, reason),
+        (3, "c", None),
+    ]
     assert [(letter["byte_offset"], letter["byte_length"], letter["reason"]) for letter in letters] == [
         (len(before), len(line) + 1, reason)
     ]
@@ -124,7 +130,11 @@ def test_two_stray_quotes_swallow_nothing(put, folder: Path) -> None:
     """A quoted value is on one line, unless the source says otherwise."""
     text = HEADER + '1,2026-01-05,"a,1\n2,2026-01-05,b,1\n3,2026-01-05,c",1\n'
     put(text)
-    assert [row["source_error"] for row in read(declare(folder))[0]] == ["quote is not closed", None, "quote is not closed"]
+    assert [row["source_error"] for row in read(declare(folder))[0]] == [
+        "quote is not closed",
+        None,
+        "quote is not closed",
+    ]
 
 
 def test_control_pandas_loses_the_rows_between_two_stray_quotes() -> None:
@@ -132,13 +142,21 @@ def test_control_pandas_loses_the_rows_between_two_stray_quotes() -> None:
     assert len(pd.read_csv(io.StringIO(text))) == 1
 
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=6) | st.text('",\r\n;ab', max_size=8)
-TABLES = st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1, max_size=8))
+TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=6) | st.text(
+    '",\r\n;ab', max_size=8
+)
+TABLES = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1, max_size=8)
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(table=TABLES, form=st.sampled_from([(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_ALL, "\n")]))
-def test_what_the_csv_module_writes_is_read_back_exactly(put, folder: Path, table: list[list[str]], form: tuple[int, str]) -> None:
+@given(
+    table=TABLES, form=st.sampled_from([(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_ALL, "\n")])
+)
+def test_what_the_csv_module_writes_is_read_back_exactly(
+    put, folder: Path, table: list[list[str]], form: tuple[int, str]
+) -> None:
     names = [f"c{i}" for i in range(len(table[0]))]
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, quoting=form[0], lineterminator=form[1])
@@ -163,7 +181,9 @@ def test_values_with_line_breaks_cross_the_blocks(put, folder: Path) -> None:
     assert rows[59_000]["name"] == f"{'line' * 5}\n58999\r\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1", "gb18030", "shift_jis"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1", "gb18030", "shift_jis"]
+)
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_each_encoding_and_line_break(put, folder: Path, encoding: str, end: str) -> None:
     name = {"gb18030": "数据", "shift_jis": "ソ能"}.get(encoding, "Müller")
@@ -240,4 +260,8 @@ def test_a_row_of_another_day_than_its_files_is_kept_with_a_reason(put, folder: 
 def test_bytes_can_be_kept_out(put, folder: Path) -> None:
     put(HEADER + "x,2026-01-05,Secret,1\n")
     _, letters = read(declare(folder), keep_bytes=False)
-    assert (letters[0]["bytes"], letters[0]["digest"], letters[0]["reason"]) == (None, None, "column 'id' holds no integer")
+    assert (letters[0]["bytes"], letters[0]["digest"], letters[0]["reason"]) == (
+        None,
+        None,
+        "column 'id' holds no integer",
+    )

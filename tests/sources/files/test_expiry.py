@@ -13,7 +13,9 @@ CUTOFF = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def remove(folder, pattern, *, every="day", **declared):
-    remove_old_files(declare(folder, path=f"{folder}/{pattern}", **declared), every=every, cutoff=CUTOFF, connection_uri=None)
+    remove_old_files(
+        declare(folder, path=f"{folder}/{pattern}", **declared), every=every, cutoff=CUTOFF, connection_uri=None
+    )
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -24,7 +26,10 @@ def fill(folder, *names):
 
 def test_what_ended_by_the_cutoff_goes_with_its_marker(tmp_path):
     fill(tmp_path, "2026-01-31.csv", "2026-01-31.csv.done", "2026-02-01.csv", "2026-02-01.csv.done")
-    assert remove(tmp_path, "{partition_key}.csv", done_marker="{file}.done") == ["2026-02-01.csv", "2026-02-01.csv.done"]
+    assert remove(tmp_path, "{partition_key}.csv", done_marker="{file}.done") == [
+        "2026-02-01.csv",
+        "2026-02-01.csv.done",
+    ]
 
 
 @pytest.mark.parametrize("name", ["of-2026-01-05-made-2026-03-01.csv", "of-2026-03-01-made-2026-01-05.csv"])

@@ -44,7 +44,10 @@ GOOD = '{"id": 1, "sent_at": "2026-01-05T10:00:00Z", "name": "a", "amount": 1.5}
         ('{"id": 2, "sent_at": "2026-01-05", "name": "a", "amount": "1"}', "column 'amount' holds no number"),
         ('{"id": 2, "sent_at": "2026-01-05", "name": 7, "amount": 1}', "column 'name' holds no text"),
         ('{"id": 2.0, "sent_at": "2026-01-05", "name": "a", "amount": 1}', "column 'id' holds no integer"),
-        ('{"id": 9223372036854775808, "sent_at": "2026-01-05", "name": "a", "amount": 1}', "column 'id' holds no integer"),
+        (
+            '{"id": 9223372036854775808, "sent_at": "2026-01-05", "name": "a", "amount": 1}',
+            "column 'id' holds no integer",
+        ),
         ('{"id": 2, "sent_at": "2026-01-05", "name": "a", "amount": 1e999}', "column 'amount' holds no number"),
         ('{"id": 2, "sent_at": "2026-01-05", "name": ["a"], "amount": 1}', "column 'name' holds no text"),
         ('{"id": 2, "sent_at": "2026-01-05", "name": "\\ud800", "amount": 1}', "column 'name' holds no text"),
@@ -60,18 +63,25 @@ def test_a_bad_json_line_is_one_bad_row(put, folder: Path, line: str, reason: st
     put(f"{GOOD}\n\n{line}\n{GOOD}", "2026-01-05.jsonl")
     rows, letters = read(json_lines(folder))
     assert [(row["id"], row["source_error"]) for row in rows] == [(1, None), (None, reason), (1, None)]
-    assert [(letter["byte_offset"], letter["bytes"]) for letter in letters] == [(len(GOOD) + 2, f"{line}\n".encode()[:65_536])]
+    assert [(letter["byte_offset"], letter["bytes"]) for letter in letters] == [
+        (len(GOOD) + 2, f"{line}\n".encode()[:65_536])
+    ]
 
 
 def test_json_keeps_every_digit(put, folder: Path) -> None:
-    put(GOOD.replace('"id": 1', '"id": 9007199254740993').replace("1.5", "12345678901234567890.25") + "\n", "2026-01-05.jsonl")
+    put(
+        GOOD.replace('"id": 1', '"id": 9007199254740993').replace("1.5", "12345678901234567890.25") + "\n",
+        "2026-01-05.jsonl",
+    )
     rows, _ = read(json_lines(folder, columns={**COLUMNS, "amount": "decimal(30,2)"}))
     assert (rows[0]["id"], rows[0]["amount"]) == (2**53 + 1, Decimal("12345678901234567890.25"))
 
 
 def test_control_a_plain_reader_of_json_loses_a_digit_and_a_twin() -> None:
     line = '{"id": 1, "id": 2, "amount": 12345678901234567890.25}'
-    assert json.loads(line) == {"id": 2, "amount": 12345678901234567890.25} == {"id": 2, "amount": 12345678901234567168.0}
+    assert (
+        json.loads(line) == {"id": 2, "amount": 12345678901234567890.25} == {"id": 2, "amount": 12345678901234567168.0}
+    )
 
 
 def test_a_file_without_any_json_stops(put, folder: Path) -> None:
@@ -80,7 +90,12 @@ def test_a_file_without_any_json_stops(put, folder: Path) -> None:
         read(json_lines(folder))
 
 
-ROWS = [["id", "sent_at", "name", "amount"], [1, NOON, "00123", 1.5], [None, None, None, None], [2, "2026-01-05T10:00", "NA", 2]]
+ROWS = [
+    ["id", "sent_at", "name", "amount"],
+    [1, NOON, "00123", 1.5],
+    [None, None, None, None],
+    [2, "2026-01-05T10:00", "NA", 2],
+]
 
 
 def test_a_sheet_is_read_as_it_is(put, folder: Path) -> None:
@@ -166,7 +181,9 @@ def test_parquet_keeps_its_types(folder: Path, columns: dict[str, str]) -> None:
 
 
 def test_a_value_of_parquet_that_would_not_survive_is_a_bad_row(folder: Path) -> None:
-    put_parquet(folder, shipments(id=pa.array([1, 2**63, 3], pa.uint64()), amount=pa.array([1, 2, 2**53 + 1], pa.int64())))
+    put_parquet(
+        folder, shipments(id=pa.array([1, 2**63, 3], pa.uint64()), amount=pa.array([1, 2, 2**53 + 1], pa.int64()))
+    )
     rows, letters = read(parquet(folder))
     assert values(rows, "source_error") == [None, "column 'id' holds no integer", "column 'amount' holds no number"]
     assert values(letters, "row_number") == [2, 3]
@@ -200,7 +217,10 @@ def test_a_flipped_bit_of_a_page_is_found(folder: Path) -> None:
 
 def test_a_date_and_a_decimal_come_as_such(put, folder: Path) -> None:
     columns = {"id": "integer", "sent_at": "date", "amount": "decimal(8,2)", "is_late": "boolean"}
-    put(workbook({"data": [["id", "sent_at", "amount", "is_late"], [1, datetime(2026, 1, 5), 10.25, True]]}), "2026-01-05.xlsx")
+    put(
+        workbook({"data": [["id", "sent_at", "amount", "is_late"], [1, datetime(2026, 1, 5), 10.25, True]]}),
+        "2026-01-05.xlsx",
+    )
     rows, _ = read(excel(folder, columns=columns))
     assert (rows[0]["sent_at"], rows[0]["amount"], rows[0]["is_late"]) == (date(2026, 1, 5), Decimal("10.25"), True)
 

@@ -33,7 +33,10 @@ def linked() -> bytes:
 
 
 def sheet(cells: str, *, before: str = "") -> bytes:
-    return workbook({"data": []}, sheet_xml={"data": f'{HEAD}{before}<worksheet xmlns="{MAIN}"><sheetData>{cells}</sheetData></worksheet>'})
+    return workbook(
+        {"data": []},
+        sheet_xml={"data": f'{HEAD}{before}<worksheet xmlns="{MAIN}"><sheetData>{cells}</sheetData></worksheet>'},
+    )
 
 
 def lies_about_its_size() -> bytes:
@@ -69,7 +72,8 @@ HOSTILE = {
         lambda: sheet('<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'),
         "spans more than",
     ),
-    "a gzip that says it is plain": ("csv", lambda: gzip.compress(CSV), "its name says plain bytes, its first bytes say gzip"),
+    "a gzip that says it is plain": ("csv", lambda: gzip.compress(CSV), "its name says plain bytes, its first bytes "
+"say gzip"),
 }  # fmt: skip
 
 
@@ -84,7 +88,9 @@ def test_a_hostile_archive_reaches_nothing(put, folder: Path, tmp_path: Path, na
     put(CSV, "good.csv")
     read(declare(folder, path=f"{folder}/good.csv"))  # what a first read loads is not what the archive takes
     before = sorted(path for path in tmp_path.rglob("*"))
-    workflow = declare(folder, path=f"{folder}/{{partition_key}}.{ending}", format="excel" if ending == "xlsx" else "csv")
+    workflow = declare(
+        folder, path=f"{folder}/{{partition_key}}.{ending}", format="excel" if ending == "xlsx" else "csv"
+    )
     started = time.monotonic()
     with watched_memory() as growth_kib:
         with pytest.raises(SourceQueryError, match=message):
@@ -97,7 +103,9 @@ def test_a_hostile_archive_reaches_nothing(put, folder: Path, tmp_path: Path, na
 def test_control_the_bombs_are_bombs() -> None:
     packed = gzip.compress(b"0" * 300_000_000, 9)
     assert len(gzip.decompress(packed)) > 900 * len(packed)
-    assert sum(info.file_size for info in zipfile.ZipFile(io.BytesIO(zipped({"a.csv": b"0" * 10**8}))).infolist()) == 10**8
+    assert (
+        sum(info.file_size for info in zipfile.ZipFile(io.BytesIO(zipped({"a.csv": b"0" * 10**8}))).infolist()) == 10**8
+    )
 
 
 def test_a_parquet_bomb_is_refused(put, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""10,000 bad records in files of every format: each is counted, quarantined for its reasons, and a dead letter where it is no row."""
+"""
+10,000 bad records in files of every format: each is counted, quarantined for its reasons, and a dead letter where it is
+no row.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ STRAY = "source: column 'sent_at' lies outside the partition that the file is na
 SUITE: dict[str, Any] = {
     "name": "sales",
     "expectations": [
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "amount", "min_value": 0, "max_value": 100}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "amount", "min_value": 0, "max_value": 100},
+        },
         {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "depot", "value_set": ["north", "south"]}},
     ],
 }
@@ -138,7 +144,10 @@ PARQUET = [
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A format: its faults, a good record, and how records become the files of a partition, by name as the rows tell it."""
+    """
+    A format: its faults, a good record, and how records become the files of a partition, by name as the
+    rows tell it.
+    """
 
     faults: Sequence[Fault]
     good: Callable[[int], Any]
@@ -179,9 +188,14 @@ def parquet_files(rows: list[Any]) -> dict[str, bytes]:
 
 LAYOUTS = {
     "csv": Layout(faults=CSV, good=csv_line, n_bad=4_500, files=csv_files),
-    "json_lines": Layout(faults=JSON, good=json_line, n_bad=2_500, files=lambda lines: {f"{KEY}-a.jsonl": as_text(lines)}),
+    "json_lines": Layout(
+        faults=JSON, good=json_line, n_bad=2_500, files=lambda lines: {f"{KEY}-a.jsonl": as_text(lines)}
+    ),
     "excel": Layout(
-        faults=EXCEL, good=cells, n_bad=1_000, files=lambda rows: {f"{KEY}-a.xlsx": workbook({"data": [list(COLUMNS), *rows]})}
+        faults=EXCEL,
+        good=cells,
+        n_bad=1_000,
+        files=lambda rows: {f"{KEY}-a.xlsx": workbook({"data": [list(COLUMNS), *rows]})},
     ),
     "parquet": Layout(faults=PARQUET, good=cells, n_bad=2_000, files=parquet_files),
 }
@@ -210,7 +224,11 @@ def inject(tmp_path: Path, layout: Layout) -> tuple[Expected, Counter[tuple[str,
         reasons[len(records)] = fault.reasons
         records.append(fault.make(1 + i))
     records += [layout.good(200_000 + i) for i in range(N_GOOD)]
-    letters = [(position, found[0].removeprefix("source: ")) for position, found in reasons.items() if NOT_WHOLE[0] in found[1:2]]
+    letters = [
+        (position, found[0].removeprefix("source: "))
+        for position, found in reasons.items()
+        if NOT_WHOLE[0] in found[1:2]
+    ]
     file_of = _write(tmp_path / "data", layout, records)
     expected = Expected(n_in=len(records), n_published=2 * N_GOOD, n_duplicate=N_TWICE, reasons_by_row=reasons)
     return expected, Counter((file_of(position), reason) for position, reason in letters)
@@ -254,14 +272,29 @@ def test_each_bad_record_is_accounted_for(tmp_path: Path, name: str) -> None:
     assert Counter((letter["file"], letter["reason"]) for letter in found) == letters
     assert all(letter["row_number"] or letter["byte_offset"] for letter in found)
 
-    # A suite that lets larger and negative amounts in heals the rows that had no other fault, and no others; twice the same.
-    mended = {**SUITE, "expectations": [{**SUITE["expectations"][0], "kwargs": {"column": "amount", "min_value": -9, "max_value": 999}}]}
+    # A suite that lets larger and negative amounts in heals the rows that had no other fault, and no others; twice the
+    # same.
+    mended = {
+        **SUITE,
+        "expectations": [
+            {**SUITE["expectations"][0], "kwargs": {"column": "amount", "min_value": -9, "max_value": 999}}
+        ],
+    }
     mended["expectations"].append(SUITE["expectations"][1])
     workflow, before = declare(tmp_path, name, mended), dict(expected.reasons_by_row)
-    left = {position: kept for position, reasons in before.items() if (kept := tuple(reason for reason in reasons if reason != AMOUNT))}
+    left = {
+        position: kept
+        for position, reasons in before.items()
+        if (kept := tuple(reason for reason in reasons if reason != AMOUNT))
+    }
     healed = replace(expected, n_published=expected.n_published + len(before) - len(left), reasons_by_row=left)
     for number, is_changed in ((1, True), (2, False)):
-        report = replay_partition(workflow, KEY, lake=lake, token=new_token(), run_id=f"replay {number}", try_id=str(number))
-        assert (report.rows_healed if is_changed else 0, report.is_changed) == (len(before) - len(left) if is_changed else 0, is_changed)
+        report = replay_partition(
+            workflow, KEY, lake=lake, token=new_token(), run_id=f"replay {number}", try_id=str(number)
+        )
+        assert (report.rows_healed if is_changed else 0, report.is_changed) == (
+            len(before) - len(left) if is_changed else 0,
+            is_changed,
+        )
         assert_accounted(lake, "sales", healed, marker_column="source_position")
     assert len(left) < len(before)

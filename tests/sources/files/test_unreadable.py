@@ -28,7 +28,9 @@ from tests.sources.files.workbook import Raw, workbook
 N_ROWS = 400
 LINES = [f"{i},2026-01-05T10:00:00Z,name {i},{i / 4}\n" for i in range(N_ROWS)]
 CSV = (HEADER + "".join(LINES)).encode()
-JSON = "".join(f'{{"id": {i}, "sent_at": "2026-01-05", "name": "name {i}", "amount": {i / 4}}}\n' for i in range(N_ROWS)).encode()
+JSON = "".join(
+    f'{{"id": {i}, "sent_at": "2026-01-05", "name": "name {i}", "amount": {i / 4}}}\n' for i in range(N_ROWS)
+).encode()
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -42,13 +44,20 @@ def zipped(members: dict[str, bytes]) -> bytes:
 def as_parquet() -> bytes:
     buffer = io.BytesIO()
     times = pa.array([datetime(2026, 1, 5)] * N_ROWS, pa.timestamp("us"))
-    columns = {"id": pa.array(range(N_ROWS)), "sent_at": times, "name": [f"n{i}" for i in range(N_ROWS)], "amount": [0.5] * N_ROWS}
+    columns = {
+        "id": pa.array(range(N_ROWS)),
+        "sent_at": times,
+        "name": [f"n{i}" for i in range(N_ROWS)],
+        "amount": [0.5] * N_ROWS,
+    }
     pq.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
 
 
 def as_workbook() -> bytes:
-    return workbook({"data": [["id", "sent_at", "name", "amount"], *([i, "2026-01-05", f"n{i}", i / 4] for i in range(N_ROWS))]})
+    return workbook(
+        {"data": [["id", "sent_at", "name", "amount"], *([i, "2026-01-05", f"n{i}", i / 4] for i in range(N_ROWS))]}
+    )
 
 
 WHOLE: dict[str, tuple[str, str, bytes]] = {
@@ -129,14 +138,18 @@ def test_an_unreadable_file_can_go_to_the_dead_letters(put, folder: Path, kind: 
     put(data[: len(data) // 2 + 1], f"2026-01-05-b.{ending}")
     rows, letters = read(source_of(folder, kind, on_unreadable="dead_letter", key=()))
     assert values(rows, "id") == list(range(N_ROWS))
-    assert [(letter["file"], letter["byte_length"]) for letter in letters] == [(f"2026-01-05-b.{ending}", len(data) // 2 + 1)]
+    assert [(letter["file"], letter["byte_length"]) for letter in letters] == [
+        (f"2026-01-05-b.{ending}", len(data) // 2 + 1)
+    ]
     assert letters[0]["digest"] == hashlib.sha256(data[: len(data) // 2 + 1]).hexdigest()
     assert letters[0]["bytes"] == data[: len(data) // 2 + 1][:65_536]
 
 
 def test_a_file_that_changed_a_moment_ago_waits(put, folder: Path) -> None:
     put(CSV, modified=time.time() - 20)
-    with pytest.raises(SourceUnavailableError, match=r"2026-01-05\.csv: changed 2\d s ago, .* 1 minute \(source.settled\)"):
+    with pytest.raises(
+        SourceUnavailableError, match=r"2026-01-05\.csv: changed 2\d s ago, .* 1 minute \(source.settled\)"
+    ):
         read(declare(folder))
     put(CSV, modified=time.time() - 80)
     assert len(read(declare(folder))[0]) == N_ROWS
@@ -198,13 +211,19 @@ def test_a_file_that_vanishes_can_be_retried(put, folder: Path) -> None:
     [
         ({"path": "/nowhere/{partition_key}.csv"}, SourceQueryError, "there is no folder /nowhere"),
         ({}, SourceUnavailableError, "no file is there for partition 2026-01-05"),
-        ({"path": "FOLDER/*.dat", "done_marker": "_SUCCESS"}, SourceUnavailableError, r"a\.dat: its marker '_SUCCESS' is not there yet"),
+        (
+            {"path": "FOLDER/*.dat", "done_marker": "_SUCCESS"},
+            SourceUnavailableError,
+            r"a\.dat: its marker '_SUCCESS' is not there yet",
+        ),
         ({"path": "FOLDER/link.csv"}, SourceQueryError, r"link\.csv: is a link that leads out of"),
         ({"path": "FOLDER/pipe.csv"}, SourceQueryError, "is no regular file"),
         ({"path": "FOLDER/evil*"}, SourceQueryError, "characters that can't be shown"),
     ],
 )
-def test_what_is_not_there_or_not_a_file_is_named(put, folder: Path, changes: dict[str, Any], error: type, message: str) -> None:
+def test_what_is_not_there_or_not_a_file_is_named(
+    put, folder: Path, changes: dict[str, Any], error: type, message: str
+) -> None:
     put(CSV, "a.dat")
     put(CSV, "evil\x1b[2J.csv")
     (folder / "link.csv").symlink_to("/etc/passwd")

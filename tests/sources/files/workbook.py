@@ -18,7 +18,8 @@ PARTS = {
     '<Default Extension="xml" ContentType="application/xml"/></Types>',
     "_rels/.rels": f'{HEAD}<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
     f'<Relationship Id="rId1" Type="{RELATION}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-    "xl/styles.xml": f'{HEAD}<styleSheet xmlns="{MAIN}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs></styleSheet>',
+    "xl/styles.xml": f'{HEAD}<styleSheet xmlns="{MAIN}"><cellXfs count="2"><xf numFmtId="0"/><xf '
+    'numFmtId="22"/></cellXfs></styleSheet>',
 }
 
 
@@ -26,17 +27,23 @@ class Raw(str):
     """A cell as XML, without its reference: `<c>` is written around the attributes and content `t="e"><v>#N/A</v>`."""
 
 
-def workbook(sheets: dict[str, Sequence[Sequence[Any]]], *, sheet_xml: dict[str, str] | None = None, first_row: int = 1) -> bytes:
+def workbook(
+    sheets: dict[str, Sequence[Sequence[Any]]], *, sheet_xml: dict[str, str] | None = None, first_row: int = 1
+) -> bytes:
     """Return a workbook's bytes; `sheet_xml` replaces what a sheet's member holds."""
     links = "".join(
-        f'<Relationship Id="s{i}" Type="{RELATION}/worksheet" Target="worksheets/sheet{i}.xml"/>' for i in range(1, len(sheets) + 1)
+        f'<Relationship Id="s{i}" Type="{RELATION}/worksheet" Target="worksheets/sheet{i}.xml"/>'
+        for i in range(1, len(sheets) + 1)
     )
     links += f'<Relationship Id="styles" Type="{RELATION}/styles" Target="styles.xml"/>'
-    names = "".join(f'<sheet name="{escape(name)}" sheetId="{i}" r:id="s{i}"/>' for i, name in enumerate(sheets, start=1))
+    names = "".join(
+        f'<sheet name="{escape(name)}" sheetId="{i}" r:id="s{i}"/>' for i, name in enumerate(sheets, start=1)
+    )
     members = {
         **PARTS,
         "xl/workbook.xml": f'{HEAD}<workbook xmlns="{MAIN}" xmlns:r="{RELATION}"><sheets>{names}</sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'{HEAD}<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{links}</Relationships>',
+        "xl/_rels/workbook.xml.rels": f"{HEAD}<Relationships "
+        f'xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{links}</Relationships>',
     }
     for i, (name, rows) in enumerate(sheets.items(), start=1):
         members[f"xl/worksheets/sheet{i}.xml"] = (sheet_xml or {}).get(name) or sheet_of(rows, first_row=first_row)
@@ -50,7 +57,11 @@ def workbook(sheets: dict[str, Sequence[Sequence[Any]]], *, sheet_xml: dict[str,
 def sheet_of(rows: Sequence[Sequence[Any]], *, first_row: int = 1) -> str:
     lines = []
     for number, cells in enumerate(rows, start=first_row):
-        lines.append(f'<row r="{number}">' + "".join(_cell(f"{chr(65 + i)}{number}", cell) for i, cell in enumerate(cells)) + "</row>")
+        lines.append(
+            f'<row r="{number}">'
+            + "".join(_cell(f"{chr(65 + i)}{number}", cell) for i, cell in enumerate(cells))
+            + "</row>"
+        )
     return f'{HEAD}<worksheet xmlns="{MAIN}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
 
 

@@ -44,7 +44,9 @@ def run(folder: Path, layout: str, crash_at: str, is_naive: bool) -> None:
 
 def append_naively(workflow: Workflow, lake: Lake) -> None:
     """The control: rows are appended as they come, then the run is told to be over."""
-    with open_rows(workflow.source, workflow=workflow, window=window_of_key("day", KEY), connection_uri=None, lake=lake) as reader:
+    with open_rows(
+        workflow.source, workflow=workflow, window=window_of_key("day", KEY), connection_uri=None, lake=lake
+    ) as reader:
         rows = pa.Table.from_batches(reader)
     rows = rows.append_column("partition_key", pa.array([KEY] * rows.num_rows))
     write_deltalake(f"{lake.uri}/{workflow.name}/validated", rows, mode="append", partition_by=["partition_key"])
@@ -52,9 +54,17 @@ def append_naively(workflow: Workflow, lake: Lake) -> None:
 
 
 def ends(
-    folder: Path, layout: str = "class_folders", *, crash_at: str = "", is_naive: bool = False, after_seconds: float | None = None
+    folder: Path,
+    layout: str = "class_folders",
+    *,
+    crash_at: str = "",
+    is_naive: bool = False,
+    after_seconds: float | None = None,
 ) -> bool:
-    """Run in a process of its own; tell whether it was killed, by itself at a crash point or after a while, or else ended well."""
+    """
+    Run in a process of its own; tell whether it was killed, by itself at a crash point or after a while, or else ended
+    well.
+    """
     process = PROCESSES.Process(target=run, args=(folder, layout, crash_at, is_naive))
     process.start()
     process.join(after_seconds)

@@ -25,7 +25,15 @@ pytestmark = pytest.mark.claim("s3")
 
 
 def source(root: str, **changes: object) -> ImageSource:
-    return ImageSource(**{"root": root, "conn_id": "photos", "event_time": "partition_start", "known_time": "partition_start", **changes})
+    return ImageSource(
+        **{
+            "root": root,
+            "conn_id": "photos",
+            "event_time": "partition_start",
+            "known_time": "partition_start",
+            **changes,
+        }
+    )
 
 
 def test_the_rows_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):
@@ -57,7 +65,9 @@ def test_annotations_in_a_bucket_name_images_below_the_prefix(bucket, tmp_path):
     content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
     bucket.put(f"{KEY}/coco.json", json.dumps(content).encode())
     rows = read(
-        source(f"{bucket.root}/{{partition_key}}", layout="coco", annotations="coco.json"), folder=tmp_path, connection_uri=bucket.uri
+        source(f"{bucket.root}/{{partition_key}}", layout="coco", annotations="coco.json"),
+        folder=tmp_path,
+        connection_uri=bucket.uri,
     )
     assert errors_by_name(rows) == {"a.png": None, "coco.json": "annotation: the file name leaves the root"}
     assert rows["sha256"].to_pylist() == [hashlib.sha256(data).hexdigest(), None]
@@ -68,7 +78,9 @@ def test_without_a_connection_the_lakes_keys_serve(bucket, tmp_path):
     declared = source(f"{bucket.root}/{{partition_key}}", conn_id=None)
     lake = Lake(uri=f"s3://{BUCKET}/lake", storage_options=bucket.server.storage_options)
     workflow = declare(tmp_path / "w", declared)
-    with open_rows(declared, workflow=workflow, window=window_of_key("day", KEY), connection_uri=None, lake=lake) as reader:
+    with open_rows(
+        declared, workflow=workflow, window=window_of_key("day", KEY), connection_uri=None, lake=lake
+    ) as reader:
         assert reader.read_all()["label"].to_pylist() == ["cat"]
 
 
@@ -83,20 +95,28 @@ def test_a_wrong_key_bucket_or_prefix_is_named_and_never_retried(bucket, tmp_pat
         ("s3://no-such-bucket/x", bucket.uri),
         (f"{bucket.root}/none", bucket.uri),
     ]:
-        with pytest.raises(ImageFolderError, match=rf"^{root} can't be read: check bucket, prefix, keys and rights of source.conn_id$"):
+        with pytest.raises(
+            ImageFolderError, match=rf"^{root} can't be read: check bucket, prefix, keys and rights of source.conn_id$"
+        ):
             read(source(root, **where), folder=tmp_path, connection_uri=uri)
 
 
 def test_a_store_that_does_not_answer_is_asked_again_later(tmp_path):
     uri = connection_uri(f"http://127.0.0.1:{free_port()}", "key", "secret")
     with pytest.raises(SourceUnavailableError, match="retry once the store answers"):
-        read(source("s3://lake/photos", event_time="modified_at", known_time="modified_at"), folder=tmp_path, connection_uri=uri)
+        read(
+            source("s3://lake/photos", event_time="modified_at", known_time="modified_at"),
+            folder=tmp_path,
+            connection_uri=uri,
+        )
 
 
 def test_an_object_that_has_gone_or_changed_since_the_listing(bucket, tmp_path):
     bucket.put("cat/a.png", encoded(picture(1)))
     lake = Lake(uri=str(tmp_path / "lake"))
-    folder = open_folder(source(f"{bucket.root}/{{partition_key}}"), partition_key="cat", connection_uri=bucket.uri, lake=lake)
+    folder = open_folder(
+        source(f"{bucket.root}/{{partition_key}}"), partition_key="cat", connection_uri=bucket.uri, lake=lake
+    )
     (entry,) = folder.entries()
     bucket.put("cat/a.png", encoded(picture(1)) + b"more")
     with pytest.raises(SourceUnavailableError, match="changed while it was read"):

@@ -51,7 +51,11 @@ def test_every_supported_format_is_read(root, form):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_mode_is_read(root, mode):
-    image = picture(1, size=(20, 20)).convert("L").convert(mode) if mode == "I;16" else picture(1, size=(20, 20)).convert(mode)
+    image = (
+        picture(1, size=(20, 20)).convert("L").convert(mode)
+        if mode == "I;16"
+        else picture(1, size=(20, 20)).convert(mode)
+    )
     assert read_error(root, "a.png", encoded(image)) is None
 
 
@@ -62,7 +66,10 @@ def test_a_truncated_file_is_refused(root, form, share):
     data = encoded(picture(1, size=(64, 64)), form)
     suffix = {"JPEG": "jpg", "TIFF": "tif"}.get(form, form.lower())
     cut = data[: min(int(len(data) * share), len(data) - 1)]
-    assert read_error(root, f"a.{suffix}", cut) in {"image_uri: the file is truncated", "image_uri: the file can't be decoded"}
+    assert read_error(root, f"a.{suffix}", cut) in {
+        "image_uri: the file is truncated",
+        "image_uri: the file can't be decoded",
+    }
 
 
 def test_control_opening_alone_takes_the_truncated_file():
@@ -130,7 +137,8 @@ def test_links_pipes_and_sockets_are_not_followed(root, tmp_path):
     (root / "cat" / "loop").symlink_to(root)
     (root / "cat" / "folder").symlink_to(secret.parent)
     os.mkfifo(root / "cat" / "pipe.png")
-    os.mknod(root / "cat" / "s.png", stat.S_IFSOCK | 0o600)  # bind() takes 107 bytes of path at most, and a test's folder may be longer
+    # bind() takes 107 bytes of path at most, and a test's folder may be longer
+    os.mknod(root / "cat" / "s.png", stat.S_IFSOCK | 0o600)
     rows = read(ImageSource(root=f"{top}/{{partition_key}}", event_time="partition_start"), folder=tmp_path)
     link, irregular = "image_uri: a symbolic link is not followed", "image_uri: no regular file"
     assert errors_by_name(rows) == {
@@ -179,7 +187,11 @@ def test_a_partition_may_have_a_folder_of_its_own(root):
     put(root / "2026-01-06" / "cat" / "b.png", encoded(picture(2)))
     source = ImageSource(root=f"{root}/{{partition_key}}", event_time="partition_start", known_time="partition_start")
     (row,) = read(source, folder=root.parent).to_pylist()
-    assert (row["label"], row["partition_start"], row["source_name"]) == ("cat", datetime(2026, 1, 5, tzinfo=UTC), "cat/a.png")
+    assert (row["label"], row["partition_start"], row["source_name"]) == (
+        "cat",
+        datetime(2026, 1, 5, tzinfo=UTC),
+        "cat/a.png",
+    )
 
 
 def test_a_time_outside_its_folders_partition_is_refused(root):
@@ -213,7 +225,9 @@ def test_the_cameras_time_may_place_an_image(root):
         "future.jpg": "taken_at: lies after the row's arrival",
         "old.jpg": "taken_at: lies before the workflow's start",
     }
-    assert {row["source_name"]: row["taken_at"] for row in rows.to_pylist()}["cat/zone.jpg"] == datetime(2026, 1, 5, 23, tzinfo=UTC)
+    assert {row["source_name"]: row["taken_at"] for row in rows.to_pylist()}["cat/zone.jpg"] == datetime(
+        2026, 1, 5, 23, tzinfo=UTC
+    )
 
 
 def test_an_image_older_than_the_workflow_is_in_its_first_partition(root):

@@ -80,7 +80,9 @@ def test_the_hash_counts_bits_as_declared(root):
         expected.append(is_near)
         kept += [] if is_near else [int(text, 16)]
     rows = read(ImageSource(root=str(root), near_duplicates=10), folder=root.parent)
-    found = dict(zip(rows["sha256"].to_pylist(), (error == NEAR for error in rows["source_error"].to_pylist()), strict=True))
+    found = dict(
+        zip(rows["sha256"].to_pylist(), (error == NEAR for error in rows["source_error"].to_pylist()), strict=True)
+    )
     assert list(found.values()) == expected
     assert 0 < sum(expected) < len(expected)
 
@@ -97,4 +99,9 @@ def test_copies_with_other_boxes_refuse_each_other(tmp_path):
         "categories": [{"id": 1, "name": "cat"}],
     }
     put(root / "a.json", json.dumps(content).encode())
-    assert faults(root, layout="coco", annotations="a.json") == {"a.png": CONFLICT, "b.png": CONFLICT, "c.png": CONFLICT, "d.png": None}
+    assert faults(root, layout="coco", annotations="a.json") == {
+        "a.png": CONFLICT,
+        "b.png": CONFLICT,
+        "c.png": CONFLICT,
+        "d.png": None,
+    }

@@ -57,7 +57,8 @@ def play_lists(url: str, film: str) -> dict[str, str]:
         "concat_url": f"ffconcat version 1.0\nfile {url}/a.mp4\n",
         "hls": hls.format(film),
         "hls_url": hls.format(f"{url}/a.ts"),
-        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 "
+        "H264/90000\n",
     }
 
 
@@ -70,7 +71,10 @@ def test_a_play_list_opens_nothing(tmp_path, address, suffix):
         put(folder / f"{name}.{suffix}", text.encode())
     (folder / "target.mp4").symlink_to(film(tmp_path / "elsewhere" / "target.mp4"))
     source = ImageSource(
-        root=f"{tmp_path}/films/{{partition_key}}", videos=Videos(), event_time="partition_start", known_time="partition_start"
+        root=f"{tmp_path}/films/{{partition_key}}",
+        videos=Videos(),
+        event_time="partition_start",
+        known_time="partition_start",
     )
     found = errors_by_name(read(source, folder=tmp_path))
     assert {name: found[f"{name}.{suffix}"] for name in texts} == dict.fromkeys(texts, UNDECODABLE)
@@ -120,7 +124,9 @@ def test_a_partitions_folder_that_is_a_link_is_not_entered(tmp_path):
     put(tmp_path / "elsewhere" / "cat" / "a.png", encoded(picture(1)))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / KEY).symlink_to(tmp_path / "elsewhere")
-    source = ImageSource(root=f"{tmp_path}/photos/{{partition_key}}", event_time="partition_start", known_time="partition_start")
+    source = ImageSource(
+        root=f"{tmp_path}/photos/{{partition_key}}", event_time="partition_start", known_time="partition_start"
+    )
     with pytest.raises(ImageFolderError, match=f"{KEY} is a link, or no folder"):
         read(source, folder=tmp_path)
 
@@ -129,7 +135,9 @@ def test_the_declared_part_of_the_root_may_be_a_link(tmp_path):
     """It is the declaration's own: many machines keep their data behind one."""
     put(tmp_path / "disk" / KEY / "cat" / "a.png", encoded(picture(1)))
     (tmp_path / "photos").symlink_to(tmp_path / "disk")
-    source = ImageSource(root=f"{tmp_path}/photos/{{partition_key}}", event_time="partition_start", known_time="partition_start")
+    source = ImageSource(
+        root=f"{tmp_path}/photos/{{partition_key}}", event_time="partition_start", known_time="partition_start"
+    )
     assert read(source, folder=tmp_path).num_rows == 1
 
 
@@ -138,7 +146,9 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_later(tmp_path):
     folder = LocalFolder(str(tmp_path / "photos"))
     (entry,) = list_entries(folder, limit=9)
     path.write_bytes(encoded(picture(1)))
-    with pytest.raises(SourceUnavailableError, match=r"photos: a file changed while it was read: all is read again once it rests$"):
+    with pytest.raises(
+        SourceUnavailableError, match=r"photos: a file changed while it was read: all is read again once it rests$"
+    ):
         read_file(folder, entry, max_bytes=10_000)
 
 

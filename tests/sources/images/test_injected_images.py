@@ -1,4 +1,7 @@
-"""10,000 bad images and annotations among 2,000 good ones: each is quarantined with the right reasons, and a mended suite heals its own."""
+"""
+10,000 bad images and annotations among 2,000 good ones: each is quarantined with the right reasons, and a mended suite
+heals its own.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ WHOLE, BOX = (6, 6), [1, 1, 3, 3]
 
 
 def suite(*, min_width: int) -> list[dict[str, Any]]:
-    return [*SUITE, {"type": "expect_column_values_to_be_between", "kwargs": {"column": "width", "min_value": min_width}}]
+    return [
+        *SUITE,
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "width", "min_value": min_width}},
+    ]
 
 
 @dataclass
@@ -52,7 +58,9 @@ class Album:
         """Bytes of a picture like no other."""
         return encoded(Image.frombytes("RGB", size, self.noise.bytes(3 * size[0] * size[1])), form)
 
-    def add(self, name: str, data: bytes | None, *reasons: str, category: int = 1, box: Any = BOX, **stated: int) -> str:
+    def add(
+        self, name: str, data: bytes | None, *reasons: str, category: int = 1, box: Any = BOX, **stated: int
+    ) -> str:
         """Write an image (None: it is there already) and its annotation."""
         if data is not None:
             (self.root / "images" / name).write_bytes(data)
@@ -63,7 +71,11 @@ class Album:
         return f"images/{name}"
 
     def write_annotations(self) -> None:
-        content = {"images": self.images, "annotations": self.boxes, "categories": [{"id": n, "name": c} for n, c in enumerate("xcds")]}
+        content = {
+            "images": self.images,
+            "annotations": self.boxes,
+            "categories": [{"id": n, "name": c} for n, c in enumerate("xcds")],
+        }
         (self.root / "labels" / "all.json").write_text(json.dumps(content))
 
 
@@ -74,7 +86,10 @@ def no_annotation(album: Album, name: str) -> None:
 
 def orphan_annotation(album: Album, name: str) -> None:
     path = f"labels/{name}.json"
-    content = {"images": [{"id": 1, "file_name": name}], "annotations": [{"image_id": 1, "category_id": 1, "bbox": BOX}]}
+    content = {
+        "images": [{"id": 1, "file_name": name}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": BOX}],
+    }
     (album.root / path).write_text(json.dumps({**content, "categories": [{"id": 1, "name": "c"}]}))
     album.bad[path] = (GONE, UNREAD, "box: key is missing")
 
@@ -82,7 +97,12 @@ def orphan_annotation(album: Album, name: str) -> None:
 def unreadable_annotations(album: Album, name: str) -> None:
     path = f"labels/{name}.json"
     (album.root / path).write_text('{"images": [')
-    album.bad[path] = ("source: annotation: the file can't be read as its layout", UNREAD, "box: key is missing", UNLABELLED)
+    album.bad[path] = (
+        "source: annotation: the file can't be read as its layout",
+        UNREAD,
+        "box: key is missing",
+        UNLABELLED,
+    )
 
 
 def link(album: Album, name: str) -> None:
@@ -124,12 +144,18 @@ KINDS: dict[str, Inject] = {
     "wrong_extension": image(
         "source: image_uri: the name's extension is not the content's format", data=lambda album: album.data(form="BMP")
     ),
-    "no_image": image("source: image_uri: the file is of no supported format", UNREAD, data=lambda _: b"milk", suffix=".txt"),
+    "no_image": image(
+        "source: image_uri: the file is of no supported format", UNREAD, data=lambda _: b"milk", suffix=".txt"
+    ),
     "empty": image("source: n_bytes: the file is empty", UNREAD, data=lambda _: b""),
     "too_small": image(
-        "source: width: the picture is smaller than the declared minimum", NARROW, data=lambda album: album.data(size=(1, 6))
+        "source: width: the picture is smaller than the declared minimum",
+        NARROW,
+        data=lambda album: album.data(size=(1, 6)),
     ),
-    "too_large": image("source: width: the picture has more pixels than declared", data=lambda album: album.data(size=(9, 8))),
+    "too_large": image(
+        "source: width: the picture has more pixels than declared", data=lambda album: album.data(size=(9, 8))
+    ),
     "link": link,
     "no_utf8": no_utf8,
     "no_annotation": no_annotation,
@@ -208,6 +234,9 @@ def test_ten_thousand_bad_images_and_annotations_are_each_accounted_for(tmp_path
         for number in range(2)
     ]
     assert_accounted(lake, "photos", mended, marker_column="source_name")
-    found = [(replay.rows_healed, replay.rows_still_quarantined, replay.rows_newly_quarantined, replay.is_changed) for replay in replays]
+    found = [
+        (replay.rows_healed, replay.rows_still_quarantined, replay.rows_newly_quarantined, replay.is_changed)
+        for replay in replays
+    ]
     assert found == [(500, 9_500, 0, True), (0, 9_500, 0, False)]
     assert latest_run(lake, "photos", KEY).run_id == "replay-0"

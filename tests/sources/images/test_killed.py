@@ -1,4 +1,7 @@
-"""Kill an ingest of images at every named point, again and again: nothing is lost, nothing counts twice, and the ledger never lies."""
+"""
+Kill an ingest of images at every named point, again and again: nothing is lost, nothing counts twice, and the ledger
+never lies.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,12 @@ from tests.sources.images.pictures import KEY, encoded, picture, put
 from tests.sources.images.test_layouts import voc
 
 SIZE = (8, 8)
-pytestmark = [pytest.mark.claim("kills"), pytest.mark.timeout(900)]  # some sixty processes, on a machine that may be busy
+# some sixty processes, on a machine that may be busy
+pytestmark = [pytest.mark.claim("kills"), pytest.mark.timeout(900)]
 CUT = ("source: image_uri: the file is truncated",)
 WRITING = ["replace_partition.before_write", "replace_partition.before_commit", "replace_partition.after_commit"]
-# In this order each run comes further than the one before: first `raw` is written, then the quarantine, then the accepted rows.
+# In this order each run comes further than the one before: first `raw` is written, then the quarantine, then the
+# accepted rows.
 WAY = [
     *("images.after_listing", "images.after_batch", "images.after_decoding", *WRITING),
     *("publish.before_quarantine", *WRITING),
@@ -35,7 +40,10 @@ WAY = [
 
 
 def lay_out(folder: Path, generation: int, *, layout: str = "class_folders") -> Expected:
-    """Write the images of a generation: each has other good ones, and one bad one and one copy more than the one before."""
+    """
+    Write the images of a generation: each has other good ones, and one bad one and one copy more than
+    the one before.
+    """
     root = folder / "photos" / KEY
     shutil.rmtree(root, ignore_errors=True)
     good = [f"cat/{generation}-{number}.png" for number in range(5)]
@@ -49,7 +57,13 @@ def lay_out(folder: Path, generation: int, *, layout: str = "class_folders") -> 
         put(root / name, (root / good[number]).read_bytes())
     annotate(root, layout, [*good, *bad, *copies])
     n_in = len(good) + len(bad) + len(copies)
-    return Expected(n_in=n_in, n_published=len(good), n_duplicate=len(copies), reasons_by_row=dict.fromkeys(bad, CUT), published=good)
+    return Expected(
+        n_in=n_in,
+        n_published=len(good),
+        n_duplicate=len(copies),
+        reasons_by_row=dict.fromkeys(bad, CUT),
+        published=good,
+    )
 
 
 def annotate(root: Path, layout: str, names: list[str]) -> None:
@@ -69,7 +83,11 @@ def names(lake: Lake, table: str) -> set[str]:
     if not (folder / "_delta_log").is_dir():
         return set()
     files = pa.table(DeltaTable(str(folder)).get_add_actions(flatten=True))["path"].to_pylist()
-    found = [name for path in files for name in pq.ParquetFile(folder / path).read(columns=["source_name"])["source_name"].to_pylist()]
+    found = [
+        name
+        for path in files
+        for name in pq.ParquetFile(folder / path).read(columns=["source_name"])["source_name"].to_pylist()
+    ]
     assert len(found) == len(set(found)), f"rows of {table} are there twice"
     return set(found)
 

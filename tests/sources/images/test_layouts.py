@@ -1,4 +1,7 @@
-"""COCO, Pascal VOC and Label Studio: what an independent reader counts is what comes in, and each fault of an annotation is named."""
+"""
+COCO, Pascal VOC and Label Studio: what an independent reader counts is what comes in, and each fault of an annotation
+is named.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,35 @@ def read_with(root: Path, layout: str, pattern: str, **changes: Any) -> pa.Table
 
 
 def faults(rows: pa.Table) -> list[tuple[str, str | None]]:
-    return list(zip((name.rpartition("/")[2] for name in rows["source_name"].to_pylist()), rows["source_error"].to_pylist(), strict=True))
+    return list(
+        zip(
+            (name.rpartition("/")[2] for name in rows["source_name"].to_pylist()),
+            rows["source_error"].to_pylist(),
+            strict=True,
+        )
+    )
 
 
 def coco(**changes: Any) -> dict[str, Any]:
     """Six images, of which the first has two boxes, the second one, the others none."""
     images = [
-        {"id": n, "file_name": f"images/photo {n}.png", "width": 40, "height": 30, "date_captured": "2026-01-05 09:00:00"} for n in range(6)
+        {
+            "id": n,
+            "file_name": f"images/photo {n}.png",
+            "width": 40,
+            "height": 30,
+            "date_captured": "2026-01-05 09:00:00",
+        }
+        for n in range(6)
     ]
     boxes = [(0, 1, [1, 2, 10, 10]), (0, 2, [0, 0, 40, 30]), (1, 1, [5.5, 5, 4, 4])]
     annotations = [{"id": n, "image_id": i, "category_id": c, "bbox": box} for n, (i, c, box) in enumerate(boxes)]
-    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}], **changes}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        **changes,
+    }
 
 
 def put_coco(root: Path, content: Any) -> pa.Table:
@@ -55,7 +76,10 @@ def put_coco(root: Path, content: Any) -> pa.Table:
 
 def test_coco_gives_a_row_a_box_and_one_for_an_image_without(root):
     rows = put_coco(root, coco()).to_pylist()
-    assert [(row["image_uri"].rpartition("/")[2], row["label"], row["box"], row["box_x"], row["box_width"]) for row in rows[:4]] == [
+    assert [
+        (row["image_uri"].rpartition("/")[2], row["label"], row["box"], row["box_x"], row["box_width"])
+        for row in rows[:4]
+    ] == [
         ("photo 0.png", "cat", 1, 1.0, 10.0),
         ("photo 0.png", "dog", 2, 0.0, 40.0),
         ("photo 1.png", "cat", 1, 5.5, 4.0),
@@ -137,7 +161,17 @@ def test_an_image_listed_twice_or_without_its_own_id_is_refused(root):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{", b"\xff\xfe", b"null", b'{"images": 1}', b'{"images": [NaN]}', b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b'{"images": 1}',
+        b'{"images": [NaN]}',
+        b"[" * 100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    ],
 )
 def test_an_unreadable_coco_file_is_a_row_and_leaves_every_image_without_annotation(root, content):
     found = faults(put_coco(root, content))
@@ -149,7 +183,9 @@ def test_an_image_of_another_size_than_annotated_is_refused(root):
     content = coco()
     content["images"][0]["width"] = 80
     found = faults(put_coco(root, content))
-    assert found[:3] == [("photo 0.png", "annotation: was made on an image of another size")] * 2 + [("photo 1.png", None)]
+    assert found[:3] == [("photo 0.png", "annotation: was made on an image of another size")] * 2 + [
+        ("photo 1.png", None)
+    ]
 
 
 def test_images_without_annotation_may_be_declared_good(root):
@@ -208,7 +244,15 @@ OUTSIDE = b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><f
 
 @pytest.mark.parametrize(
     "document",
-    [BOMB, OUTSIDE, b"", b"<annotation>", b"<other/>", b'<?xml version="1.0" encoding="x-none"?><annotation/>', b"<a>" * 300_000],
+    [
+        BOMB,
+        OUTSIDE,
+        b"",
+        b"<annotation>",
+        b"<other/>",
+        b'<?xml version="1.0" encoding="x-none"?><annotation/>',
+        b"<a>" * 300_000,
+    ],
 )
 def test_a_hostile_or_broken_document_is_a_row_and_reaches_nothing(root, document):
     put(root / "labels" / "0.xml", document)
@@ -220,7 +264,13 @@ def test_a_hostile_or_broken_document_is_a_row_and_reaches_nothing(root, documen
 
 
 def task(image: str, results: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    annotation = {"id": 1, "created_at": "2026-01-05T10:00:00.123Z", "was_cancelled": False, "result": results, **changes}
+    annotation = {
+        "id": 1,
+        "created_at": "2026-01-05T10:00:00.123Z",
+        "was_cancelled": False,
+        "result": results,
+        **changes,
+    }
     return {"id": 1, "data": {"image": image}, "annotations": [annotation]}
 
 
@@ -256,7 +306,11 @@ def test_label_studio_gives_boxes_in_pixels_and_choices(root):
         ("new", 0, None, None),
         (None, 0, None, None),
     ]
-    assert [error for _, error in faults(rows)] == [None] * 4 + ["annotation: the image has none", None, "annotation: the image has none"]
+    assert [error for _, error in faults(rows)] == [None] * 4 + [
+        "annotation: the image has none",
+        None,
+        "annotation: the image has none",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -264,8 +318,14 @@ def test_label_studio_gives_boxes_in_pixels_and_choices(root):
     [
         ([task("photo 0.png", [rectangle("cat", 60, 0, 50, 50)])], "box: lies outside the image"),
         ([task("photo 0.png", [rectangle("cat", 6, 0, 5, 5, rotation=30)])], "box: is rotated, which is not read"),
-        ([task("photo 0.png", [rectangle("cat", 6, 0, 5, 5, rectanglelabels=[])])], "label: the entry has no single name"),
-        ([task("photo 0.png", [{"type": "polygonlabels", "value": {}}])], "annotation: only rectangles and choices are read"),
+        (
+            [task("photo 0.png", [rectangle("cat", 6, 0, 5, 5, rectanglelabels=[])])],
+            "label: the entry has no single name",
+        ),
+        (
+            [task("photo 0.png", [{"type": "polygonlabels", "value": {}}])],
+            "annotation: only rectangles and choices are read",
+        ),
         ([task("photo 0.png", [choice("cat"), choice("dog")])], "label: the image has several"),
         ([task("photo 0.png", [choice("cat", "dog")])], "label: the entry has no single name"),
         ([task("photo 0.png", "none")], "annotation: the entry has no list of results"),
@@ -287,16 +347,24 @@ def test_rows_are_as_many_as_an_independent_reader_counts(root, layout):
     """Counted in the files' text: each box, and each image without one."""
     boxes = {n: [("cat", 1 + k, 1, 5 + k, 9) for k in range(n)] for n in range(6)}
     if layout == "coco":
-        annotations = [{"image_id": n, "category_id": 1, "bbox": [a, b, c - a, d - b]} for n, own in boxes.items() for _, a, b, c, d in own]
+        annotations = [
+            {"image_id": n, "category_id": 1, "bbox": [a, b, c - a, d - b]}
+            for n, own in boxes.items()
+            for _, a, b, c, d in own
+        ]
         put(root / "a.json", json.dumps(coco(annotations=annotations)).encode())
     for n, own in boxes.items() if layout == "pascal_voc" else ():
         put(root / f"{n}.xml", voc(f"photo {n}.png", own))
     if layout == "label_studio":
-        tasks = [task(f"photo {n}.png", [rectangle("cat", a, b, c, d) for _, a, b, c, d in own]) for n, own in boxes.items()]
+        tasks = [
+            task(f"photo {n}.png", [rectangle("cat", a, b, c, d) for _, a, b, c, d in own]) for n, own in boxes.items()
+        ]
         put(root / "a.json", json.dumps(tasks).encode())
     pattern = "*.xml" if layout == "pascal_voc" else "*.json"
     texts = "".join(path.read_text() for path in root.glob(pattern))
-    n_boxes = len(re.findall({"coco": '"bbox"', "pascal_voc": "<bndbox>", "label_studio": '"rectanglelabels":'}[layout], texts))
+    n_boxes = len(
+        re.findall({"coco": '"bbox"', "pascal_voc": "<bndbox>", "label_studio": '"rectanglelabels":'}[layout], texts)
+    )
     rows = read_with(root, layout, pattern)
     assert n_boxes == 15
     assert rows.num_rows == n_boxes + 1

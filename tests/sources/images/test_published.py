@@ -1,4 +1,7 @@
-"""Image rows through extraction, validation and publication, in every layout: every image is in one place, no image's bytes are in any."""
+"""
+Image rows through extraction, validation and publication, in every layout: every image is in one place, no image's
+bytes are in any.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +49,22 @@ def root(tmp_path: Path) -> Path:
 
 
 def source(root: Path, **changes: Any) -> ImageSource:
-    declared = {"root": f"{root.parent}/{{partition_key}}", "event_time": "partition_start", "known_time": "partition_start"}
+    declared = {
+        "root": f"{root.parent}/{{partition_key}}",
+        "event_time": "partition_start",
+        "known_time": "partition_start",
+    }
     return ImageSource(**{**declared, **changes})
 
 
 def outcome(lake: Lake) -> tuple[Counter[str], dict[str, tuple[str, ...]]]:
     """Names of the published rows, and the reasons of the quarantined ones."""
-    validated, quarantine = (read_partition(lake, f"photos/{table}", KEY).to_pylist() for table in ("validated", "quarantine"))
-    return Counter(row["source_name"] for row in validated), {row["source_name"]: tuple(row["reasons"]) for row in quarantine}
+    validated, quarantine = (
+        read_partition(lake, f"photos/{table}", KEY).to_pylist() for table in ("validated", "quarantine")
+    )
+    return Counter(row["source_name"] for row in validated), {
+        row["source_name"]: tuple(row["reasons"]) for row in quarantine
+    }
 
 
 def put_pictures(root: Path, folder: str, n_pictures: int, *, first: int = 0) -> None:
@@ -144,7 +155,9 @@ def test_the_frames_of_a_video_are_rows(root, lake, tmp_path):
     path = film(root / "cat" / "a.mp4")
     put(root / "cat" / "b.mp4", path.read_bytes()[:2000])
     put(root / "cat" / "still.png", encoded(picture(1)))
-    line = ingest(declare(tmp_path / "w", source(root, videos=Videos(frames_per_second=1))), KEY, connection_uri=None, lake=lake)
+    line = ingest(
+        declare(tmp_path / "w", source(root, videos=Videos(frames_per_second=1))), KEY, connection_uri=None, lake=lake
+    )
     assert (line.rows_in, line.rows_published, line.rows_quarantined) == (6, 5, 1)
     published, quarantined = outcome(lake)
     assert published == Counter(["cat/a.mp4#t=0", "cat/a.mp4#t=1", "cat/a.mp4#t=2", "cat/a.mp4#t=3", "cat/still.png"])
@@ -168,7 +181,10 @@ BALANCE = {"values": ["cat", "dog"], "weights": [0.5, 0.5]}
 
 def balanced(severity: str) -> list[dict[str, Any]]:
     kwargs = {"column": "label", "partition_object": BALANCE, "threshold": 0.05}
-    return [*SUITE, {"type": "expect_column_kl_divergence_to_be_less_than", "kwargs": kwargs, "meta": {"severity": severity}}]
+    return [
+        *SUITE,
+        {"type": "expect_column_kl_divergence_to_be_less_than", "kwargs": kwargs, "meta": {"severity": severity}},
+    ]
 
 
 @pytest.mark.parametrize(("n_dogs", "is_balanced"), [(9, True), (2, False)])
@@ -186,9 +202,15 @@ def test_classes_out_of_balance_are_told(root, lake, tmp_path, n_dogs, is_balanc
 
 def test_a_share_of_classes_that_moves_is_held_against_the_past(root, lake, tmp_path):
     """Four days of as many cats as dogs, then one of dogs almost alone."""
-    rule = {"type": "expect_column_distribution_to_match_history", "kwargs": {"column": "label", "max_psi": 0.25, "minimum_rows": 20}}
+    rule = {
+        "type": "expect_column_distribution_to_match_history",
+        "kwargs": {"column": "label", "max_psi": 0.25, "minimum_rows": 20},
+    }
     workflow: Workflow = declare(
-        tmp_path / "w", source(root), suite=[*SUITE, {**rule, "meta": {"severity": "warn"}}], partition=Partition(start="2026-01-05")
+        tmp_path / "w",
+        source(root),
+        suite=[*SUITE, {**rule, "meta": {"severity": "warn"}}],
+        partition=Partition(start="2026-01-05"),
     )
     for day, n_dogs in zip(range(5, 10), [20, 20, 20, 20, 21], strict=True):
         put_pictures(root.parent / f"2026-01-{day:02}", "cat", 20 if day < 9 else 2, first=100 * day)
@@ -218,7 +240,9 @@ def test_the_same_over_s3_lake_and_images_alike(bucket, tmp_path):
         bucket.put(f"{KEY}/cat/{number}.png", encoded(picture(number)))
     bucket.put(f"{KEY}/cat/copy.png", encoded(picture(0)))
     bucket.put(f"{KEY}/cat/cut.png", encoded(picture(9))[:-20])
-    declared = ImageSource(root=f"{bucket.root}/{{partition_key}}", event_time="partition_start", known_time="partition_start")
+    declared = ImageSource(
+        root=f"{bucket.root}/{{partition_key}}", event_time="partition_start", known_time="partition_start"
+    )
     workflow = declare(tmp_path / "w", declared)
     lake = Lake(uri=f"s3://{BUCKET}/lake-of-{bucket.prefix}", storage_options=bucket.server.storage_options)
     line = ingest(workflow, KEY, connection_uri=None, lake=lake)

@@ -16,7 +16,9 @@ from tests.memory import watched_memory
 from tests.sources.images.pictures import encoded, errors_by_name, picture, put, read
 
 
-def film(path: Path, *, seconds: float = 4, rate: int = 10, codec: str = "mpeg4", size: tuple[int, int] = (64, 48)) -> Path:
+def film(
+    path: Path, *, seconds: float = 4, rate: int = 10, codec: str = "mpeg4", size: tuple[int, int] = (64, 48)
+) -> Path:
     """Write a video whose frames differ."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -40,7 +42,9 @@ def error_of(root: Path, **videos: Any) -> str | None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov"])
-@pytest.mark.parametrize(("rate", "times"), [(1.0, [0, 1, 2, 3]), (2.0, [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5]), (0.4, [0, 2.5])])
+@pytest.mark.parametrize(
+    ("rate", "times"), [(1.0, [0, 1, 2, 3]), (2.0, [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5]), (0.4, [0, 2.5])]
+)
 def test_frames_come_at_the_declared_rate_with_their_times(tmp_path, name, rate, times):
     path = film(tmp_path / "films" / "cat" / name)
     rows = read(source(tmp_path / "films", frames_per_second=rate), folder=tmp_path).to_pylist()
@@ -113,7 +117,9 @@ def test_more_frames_or_pixels_than_declared_refuse_the_video(tmp_path):
     film(tmp_path / "films" / "cat" / "a.mp4")
     assert error_of(tmp_path / "films", max_frames=3) == "frame_seconds: the video gives more frames than declared"
     small = ImageSource(root=str(tmp_path / "films"), videos=Videos(), max_pixels=1000)
-    assert set(errors_by_name(read(small, folder=tmp_path)).values()) == {"width: the picture has more pixels than declared"}
+    assert set(errors_by_name(read(small, folder=tmp_path)).values()) == {
+        "width: the picture has more pixels than declared"
+    }
 
 
 def test_without_the_declaration_a_video_is_no_image(tmp_path):

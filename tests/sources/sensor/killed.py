@@ -1,8 +1,10 @@
 """
-A process that forks a child a line of its input, and tells what became of it: `python -m tests.sources.sensor.killed <what> <json>`.
+A process that forks a child a line of its input, and tells what became of it: `python -m tests.sources.sensor.killed
+<what> <json>`.
 
-It has imported everything and touched no table, so that a child costs little and inherits no thread. A child collects (`collect`), or
-subscribes as most programs do (`naive`): acknowledging on arrival, into a buffer that it means to write later.
+It has imported everything and touched no table, so that a child costs little and inherits no thread. A child collects
+(`collect`), or subscribes as most programs do (`naive`): acknowledging on arrival, into a buffer that it means to write
+later.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ class Forking:
         self._process = process
 
     def run(self, crash_at: str = "") -> tuple[int, int]:
-        """Have a child killed at a point (none: let it end); gives its exit code, and how many messages it had in its buffer, if naive."""
+        """
+        Have a child killed at a point (none: let it end); gives its exit code, and how many messages it had in its
+        buffer, if naive.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{crash_at}\n")
@@ -59,8 +64,15 @@ class Forking:
 
 
 @contextlib.contextmanager
-def forking(what: str, workflow: Workflow, lake: Lake, uri: str, today: datetime, *, n_buffer: int = 0) -> Iterator[Forking]:
-    facts: dict[str, Any] = {"folder": str(workflow.folder), "start": str(workflow.partition.start), "lake": lake.uri, "uri": uri}
+def forking(
+    what: str, workflow: Workflow, lake: Lake, uri: str, today: datetime, *, n_buffer: int = 0
+) -> Iterator[Forking]:
+    facts: dict[str, Any] = {
+        "folder": str(workflow.folder),
+        "start": str(workflow.partition.start),
+        "lake": lake.uri,
+        "uri": uri,
+    }
     facts |= {"today": str(today), "n_buffer": n_buffer}
     process = start_module("tests.sources.sensor.killed", what, json.dumps(facts), stdin=subprocess.PIPE)
     try:
@@ -96,7 +108,14 @@ def main(what: str, facts: dict[str, Any]) -> None:
 
 def _collect(workflow: Workflow, facts: dict[str, Any], _write_end: int) -> None:
     window = window_of_moment("day", datetime.fromisoformat(facts["today"]))
-    collect(workflow.source, workflow=workflow, window=window, connection_uri=facts["uri"], lake=Lake(uri=facts["lake"]), token=1)
+    collect(
+        workflow.source,
+        workflow=workflow,
+        window=window,
+        connection_uri=facts["uri"],
+        lake=Lake(uri=facts["lake"]),
+        token=1,
+    )
 
 
 def _subscribe_naively(workflow: Workflow, facts: dict[str, Any], write_end: int) -> None:

@@ -23,13 +23,17 @@ from tests.factories import declare_workflow
 FIELDS = {"station": "text", "sequence": "integer", "measured_at": "timestamp", "pm25": "number"}
 SUITE: dict[str, Any] = {
     "name": "stations",
-    "expectations": [{"type": "expect_column_values_to_be_between", "kwargs": {"column": "pm25", "min_value": 0, "max_value": 1000}}],
+    "expectations": [
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "pm25", "min_value": 0, "max_value": 1000}}
+    ],
     "meta": {},
 }
 DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def declare(folder: Path, *, start: date = date(2026, 1, 5), max_quarantined: float | None = 0.5, **changes: Any) -> Workflow:
+def declare(
+    folder: Path, *, start: date = date(2026, 1, 5), max_quarantined: float | None = 0.5, **changes: Any
+) -> Workflow:
     parts: dict[str, Any] = {
         "conn_id": "stations",
         "topics": ("stations/+",),
@@ -54,10 +58,23 @@ def declare(folder: Path, *, start: date = date(2026, 1, 5), max_quarantined: fl
 def reading(number: int, *, station: str = "north", start: datetime = DAY, **changes: Any) -> dict[str, Any]:
     """The number-th reading of a station that sends every ten minutes."""
     at = start + timedelta(minutes=10 * number)
-    return {"station": station, "sequence": number, "measured_at": at.isoformat(), "pm25": float(number % 300), **changes}
+    return {
+        "station": station,
+        "sequence": number,
+        "measured_at": at.isoformat(),
+        "pm25": float(number % 300),
+        **changes,
+    }
 
 
-def land_at(lake: Lake, workflow: Workflow, arrivals: list[tuple[datetime, bytes]], *, batch: str = "a", topic: str = "stations/x") -> None:
+def land_at(
+    lake: Lake,
+    workflow: Workflow,
+    arrivals: list[tuple[datetime, bytes]],
+    *,
+    batch: str = "a",
+    topic: str = "stations/x",
+) -> None:
     """Land payloads as if they had arrived then, in the given order."""
     by_key: dict[str, list[tuple[datetime, bytes]]] = {}
     for at, payload in arrivals:
@@ -86,7 +103,11 @@ def landed_payloads(lake: Lake, workflow: Workflow) -> Counter[bytes]:
     if not folder.exists():
         return Counter()
     files = pa.table(DeltaTable(str(folder)).get_add_actions(flatten=True))["path"].to_pylist()
-    return Counter(payload for file in files for payload in pq.ParquetFile(folder / file).read(columns=["payload"])["payload"].to_pylist())
+    return Counter(
+        payload
+        for file in files
+        for payload in pq.ParquetFile(folder / file).read(columns=["payload"])["payload"].to_pylist()
+    )
 
 
 def rows_of(lake: Lake, workflow: Workflow, key: str) -> pa.Table:

@@ -1,4 +1,7 @@
-"""What a broker does to its queue: it is restarted, killed, overflows, forgets. All the readings are there, or it is said which are not."""
+"""
+What a broker does to its queue: it is restarted, killed, overflows, forgets. All the readings are there, or it is said
+which are not.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ def missing(lake):
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
 def test_a_broker_that_goes_and_comes_back_in_mid_drain_costs_nothing(tmp_path, lake, today, monkeypatch, is_killed):
-    """It goes when three batches of 100 have landed and are not acknowledged yet, or not all; it comes back half a second later."""
+    """
+    It goes when three batches of 100 have landed and are not acknowledged yet, or not all; it comes back half a second
+    later.
+    """
     workflow = declare(tmp_path / "w", start=today.date(), max_seconds=300)
     sent = numbered(0, 1999, today)
     with running_broker(tmp_path / "queue", max_ack_pending=100) as broker:
@@ -128,7 +134,10 @@ def test_a_broker_that_forgets_in_mid_drain_is_told_of(tmp_path, lake, today, mo
 
 
 def test_what_a_broker_took_and_lost_when_it_was_killed_is_counted(tmp_path, broker, stations, lake, today):
-    """Killed right after it had confirmed 500 messages. What is on its disk by then is its own affair: the rest is told of."""
+    """
+    Killed right after it had confirmed 500 messages. What is on its disk by then is its own affair: the rest is told
+    of.
+    """
     run_collect(stations, lake, broker.uri, today)
     first, last = numbered(0, 0, today), numbered(501, 501, today)
     broker.publish(first)
@@ -154,7 +163,10 @@ def test_several_holes_are_named_one_by_one(broker, stations, lake, today):
 
 
 def test_a_device_that_has_been_silent_for_long_has_not_recovered(broker, stations, lake, today):
-    """Weeks later its last reading is out of sight, and with it what it owes: the incident stays, until the readings come."""
+    """
+    Weeks later its last reading is out of sight, and with it what it owes: the incident stays, until the
+    readings come.
+    """
     run_collect(stations, lake, broker.uri, today)
     sent = [message for n, message in enumerate(numbered(0, 9, today)) if n != 5]
     broker.publish(sent)
@@ -163,7 +175,10 @@ def test_a_device_that_has_been_silent_for_long_has_not_recovered(broker, statio
     assert [counts for _, _, counts in told] == [{"missing": 1}]
     later = take_stock(stations.source, workflow=stations, now=today + timedelta(weeks=6), lake=lake)
     window = window_of_moment("day", today + timedelta(weeks=6))
-    assert (later.readings.num_rows, record_gaps(later, source=stations.source, workflow=stations, window=window, lake=lake)) == (0, 0)
+    assert (
+        later.readings.num_rows,
+        record_gaps(later, source=stations.source, workflow=stations, window=window, lake=lake),
+    ) == (0, 0)
     assert missing(lake) == told
     broker.publish(numbered(5, 5, today))
     collect_until(payloads_of(numbered(0, 9, today)), stations, lake, broker.uri, today)

@@ -27,7 +27,10 @@ def landed(lake) -> list[bytes]:
 
 
 def collect_until(payloads: set[bytes], workflow, lake, uri, at) -> CollectReport:
-    """Collect as often as it takes until these have landed: a busy broker may be quiet for longer than `idle_seconds`."""
+    """
+    Collect as often as it takes until these have landed: a busy broker may be quiet for longer than
+    `idle_seconds`.
+    """
     give_up_at = monotonic() + 120
     while True:
         report = run_collect(workflow, lake, uri, at)

@@ -1,4 +1,7 @@
-"""10,000 bad readings of 17 kinds through a real broker: each is quarantined for its reason. A mended suite heals what it should."""
+"""
+10,000 bad readings of 17 kinds through a real broker: each is quarantined for its reason. A mended suite heals what it
+should.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +40,16 @@ BAD: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda r, _: as_json({**r, "pm25": float("nan")}),
         ("source: payload: a number that JSON does not have (NaN or Infinity)", *NOTHING),
     ),
-    "too large": (lambda r, _: as_json({**r, "x": "y" * MAX_PAYLOAD}), (f"source: payload: larger than {MAX_PAYLOAD} bytes", *NOTHING)),
+    "too large": (
+        lambda r, _: as_json({**r, "x": "y" * MAX_PAYLOAD}),
+        (f"source: payload: larger than {MAX_PAYLOAD} bytes", *NOTHING),
+    ),
     "decimal comma": (lambda r, _: as_json({**r, "pm25": "12,5"}), ("source: pm25: no number",)),
     "half a count": (lambda r, _: as_json({**r, "sequence": 1.5}), ("source: sequence: no whole number",)),
-    "a number for a name": (lambda r, _: as_json({**r, "station": 7}), ("source: station: no text", "station: key is missing")),
+    "a number for a name": (
+        lambda r, _: as_json({**r, "station": 7}),
+        ("source: station: no text", "station: key is missing"),
+    ),
     "no name": (lambda r, _: as_json({**r, "station": None}), ("station: key is missing",)),
     "no time": (lambda r, _: as_json({**r, "measured_at": None}), NO_TIME),
     "no such time": (
@@ -102,12 +111,21 @@ def test_ten_thousand_bad_readings_are_accounted_for_and_a_mended_suite_heals_it
 ):
     monkeypatch.setenv("UPDRAFT_HOME", str(tmp_path))
     start = (today - timedelta(days=10)).date()
-    workflow = declare(tmp_path / "w", start=start, lateness="2 days", max_payload_bytes=MAX_PAYLOAD, sequence=None, max_quarantined=None)
+    workflow = declare(
+        tmp_path / "w",
+        start=start,
+        lateness="2 days",
+        max_payload_bytes=MAX_PAYLOAD,
+        sequence=None,
+        max_quarantined=None,
+    )
     messages, kind_of = injected(today)
     run_collect(workflow, lake, large_broker.uri, today)
     large_broker.publish(messages)
     # What is too large to keep lands without its bytes.
-    collect_until({payload for _, payload in messages if len(payload) <= MAX_PAYLOAD}, workflow, lake, large_broker.uri, today)
+    collect_until(
+        {payload for _, payload in messages if len(payload) <= MAX_PAYLOAD}, workflow, lake, large_broker.uri, today
+    )
     # A day with bad readings only would be stopped, so that on which they arrived (it may be two) gets some good ones.
     arrived = list_partitions(lake, "stations/messages")
     for n_day, day in enumerate(arrived):
@@ -129,7 +147,10 @@ def test_ten_thousand_bad_readings_are_accounted_for_and_a_mended_suite_heals_it
     assert (expected.n_quarantined, len(BAD)) == (N_BAD, 17)
     assert_accounted(lake, "stations", expected, marker_column="source_name")
 
-    mended = {**SUITE, "expectations": [{**SUITE["expectations"][0], "kwargs": {"column": "pm25", "min_value": 0, "max_value": 2000}}]}
+    mended = {
+        **SUITE,
+        "expectations": [{**SUITE["expectations"][0], "kwargs": {"column": "pm25", "min_value": 0, "max_value": 2000}}],
+    }
     workflow.expectations_path.write_text(json.dumps(mended), encoding="utf-8")
     healed = [topic for topic, kind in kind_of.items() if kind == HEALED]
     assert len(healed) == 588

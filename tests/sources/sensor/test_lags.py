@@ -35,7 +35,10 @@ def test_a_lag_is_what_the_same_device_read_that_long_before(tmp_path, lake):
 
 
 def test_what_was_not_known_at_the_forecast_is_in_no_lag(tmp_path, lake):
-    """The reading of 0:00 came at 1:30. The forecast for 3:00 was made at 1:00, without it; the one for 4:00 at 2:00, with it."""
+    """
+    The reading of 0:00 came at 1:30. The forecast for 3:00 was made at 1:00, without it; the one for 4:00 at 2:00, with
+    it.
+    """
     lags = {"by_3h": Lag(field="pm25", by="3 hours"), "by_4h": Lag(field="pm25", by="4 hours")}
     workflow = declare(tmp_path / "w", lags=lags, lead="2 hours")
     arrivals = [(DAY + 1.5 * HOUR, as_json(hourly(0, pm25=7)))] + [(DAY + n * HOUR, as_json(hourly(n))) for n in (3, 4)]
@@ -47,7 +50,9 @@ def test_what_was_not_known_at_the_forecast_is_in_no_lag(tmp_path, lake):
 
 def test_a_corrected_reading_counts_from_when_it_was_known(tmp_path, lake):
     """The device corrects 0:00 from 7 to 70 at 2:30: forecasts made before say 7, later ones 70."""
-    workflow = declare(tmp_path / "w", lags={"by_3h": Lag(field="pm25", by="3 hours"), "by_6h": Lag(field="pm25", by="6 hours")})
+    workflow = declare(
+        tmp_path / "w", lags={"by_3h": Lag(field="pm25", by="3 hours"), "by_6h": Lag(field="pm25", by="6 hours")}
+    )
     arrivals = [(DAY, as_json(hourly(0, pm25=7))), (DAY + 2.5 * HOUR, as_json(hourly(0, pm25=70)))]
     land_at(lake, workflow, arrivals + [(DAY + n * HOUR, as_json(hourly(n))) for n in (3, 6)])
     later = {row["sequence"]: row for row in rows_of(lake, workflow, "2026-01-05").to_pylist() if row["sequence"]}
@@ -63,17 +68,23 @@ def test_a_refused_reading_is_in_no_lag(tmp_path, lake):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_lags_equal_a_plain_search_and_do_not_change_by_what_comes_later(tmp_path, lake, seed):
-    """Truth by a loop over what had arrived. Then everything arrives again, with other values: too late to have been known."""
+    """
+    Truth by a loop over what had arrived. Then everything arrives again, with other values: too late to have been
+    known.
+    """
     rng = random.Random(seed)
     lags = {f"by_{h}h": Lag(field="pm25", by=f"{h} hours") for h in (5, 24, 31)}
     workflow = declare(tmp_path / "w", lags=lags, lead="4 hours", lateness="9 days")
     sent = []
     for n in rng.sample(range(96), 60):
         at = DAY + n * HOUR
-        sent.append((at + rng.choice([0, 0.5, 3, 30]) * HOUR, at, rng.choice(["north", "south"]), float(rng.randrange(500))))
+        sent.append(
+            (at + rng.choice([0, 0.5, 3, 30]) * HOUR, at, rng.choice(["north", "south"]), float(rng.randrange(500)))
+        )
     sent.sort()
     payloads = [
-        (c, as_json({"station": s, "sequence": i, "measured_at": at.isoformat(), "pm25": v})) for i, (c, at, s, v) in enumerate(sent)
+        (c, as_json({"station": s, "sequence": i, "measured_at": at.isoformat(), "pm25": v}))
+        for i, (c, at, s, v) in enumerate(sent)
     ]
     land_at(lake, workflow, payloads)
     first = [rows_of(lake, workflow, f"2026-01-0{day}") for day in (5, 6, 7, 8)]
@@ -91,7 +102,9 @@ def test_lags_equal_a_plain_search_and_do_not_change_by_what_comes_later(tmp_pat
     for day, rows in zip((5, 6, 7, 8), first, strict=True):
         now = rows_of(lake, workflow, f"2026-01-0{day}")
         own = {row["sequence"]: [row[name] for name in names] for row in rows.to_pylist()}
-        of_own = [row for row in now.to_pylist() if row["sequence"] in own and row["received_at"] < DAY + timedelta(days=8)]
+        of_own = [
+            row for row in now.to_pylist() if row["sequence"] in own and row["received_at"] < DAY + timedelta(days=8)
+        ]
         assert {row["sequence"]: [row[name] for name in names] for row in of_own} == own
 
 
@@ -100,7 +113,9 @@ def test_no_feature_may_read_the_hour_that_is_forecast(tmp_path):
     hidden = hidden_columns(workflow)
     assert {"pm25", "sequence", "received_at"} <= hidden
     assert not hidden & {"station", "measured_at", "pm25_2h", "pm25_26h"}
-    cheating = FeatureBuilder(columns=(), hidden=hidden, source=b"def build(row):\n    return {'x': row.get('pm25')}\n", function="f.build")
+    cheating = FeatureBuilder(
+        columns=(), hidden=hidden, source=b"def build(row):\n    return {'x': row.get('pm25')}\n", function="f.build"
+    )
     with pytest.raises(DataError, match="reads column 'pm25', which is hidden from features"):
         cheating.build([{"pm25": 1.0}])
 

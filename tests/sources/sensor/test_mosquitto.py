@@ -1,8 +1,9 @@
 """
-The same promises with mosquitto, where it is installed (Debian: `apt install mosquitto`): other tests run against nats-server.
+The same promises with mosquitto, where it is installed (Debian: `apt install mosquitto`): other tests run against
+nats-server.
 
-It writes its queue to disk when it is stopped, and every half hour: killed, it has lost what it had confirmed since. That is told by the
-numbers of what is missing, as `test_broker_faults.py` shows of another broker.
+It writes its queue to disk when it is stopped, and every half hour: killed, it has lost what it had confirmed since.
+That is told by the numbers of what is missing, as `test_broker_faults.py` shows of another broker.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from tests.sources.sensor.stations import declare, landed_payloads, rows_of
 from tests.sources.sensor.test_broker_faults import missing, numbered, payloads_of
 from tests.sources.sensor.test_collection import collect_until, run_collect
 
-pytestmark = [pytest.mark.claim("sensors"), pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed")]
+pytestmark = [
+    pytest.mark.claim("sensors"),
+    pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
+]
 
 
 def test_what_was_published_while_nobody_listened_is_all_there_after_a_restart(tmp_path, stations, lake, today):

@@ -42,7 +42,9 @@ BAD = {
     "measured_at: no ISO 8601 date and time": lambda i: as_json(reading(i, measured_at="yesterday")),
     "measured_at: lies before the workflow's start": lambda i: as_json(reading(i, measured_at="1970-01-01T00:00:00Z")),
     "measured_at: lies after the row's arrival": lambda i: as_json(reading(i, measured_at="2099-01-01T00:00:00Z")),
-    "measured_at: arrived later than the allowed lateness": lambda i: as_json(reading(0, sequence=i, measured_at="2026-01-06T00:00:00Z")),
+    "measured_at: arrived later than the allowed lateness": lambda i: as_json(
+        reading(0, sequence=i, measured_at="2026-01-06T00:00:00Z")
+    ),
 }
 
 
@@ -57,14 +59,24 @@ def test_ten_thousand_bad_messages_are_quarantined_each_for_its_reason(tmp_path,
     rng, kinds = random.Random(0), list(BAD)
     told = Counter(kinds[i % len(kinds)] for i in range(10_000))
     # As many good ones as keep the stop on the share of bad rows out of the way of the count: 2,000, each twice.
-    good = [as_json(reading(i, start=arrived.replace(hour=0), measured_at=str(arrived - timedelta(seconds=2000 - i)))) for i in range(2000)]
+    good = [
+        as_json(reading(i, start=arrived.replace(hour=0), measured_at=str(arrived - timedelta(seconds=2000 - i))))
+        for i in range(2000)
+    ]
     payloads = [BAD[kinds[i % len(kinds)]](i) for i in range(10_000)] + good + good
     rng.shuffle(payloads)
     land_at(lake, workflow, [(arrived, payload) for payload in payloads])
     rows = rows_of(lake, workflow, "2026-01-15")
     done = split(workflow, rows)
-    assert (rows.num_rows, done.count("published"), done.count("quarantined"), done.count("duplicate")) == (14_000, 2000, 10_000, 2000)
-    reasons = Counter(reason for row in done.table["reasons"].to_pylist() for reason in row or () if reason.startswith("source: "))
+    assert (rows.num_rows, done.count("published"), done.count("quarantined"), done.count("duplicate")) == (
+        14_000,
+        2000,
+        10_000,
+        2000,
+    )
+    reasons = Counter(
+        reason for row in done.table["reasons"].to_pylist() for reason in row or () if reason.startswith("source: ")
+    )
     assert reasons == {f"source: {kind}": n for kind, n in told.items()}
     assert sum(part.num_rows for part in all_rows(lake, workflow, until=DAY + timedelta(days=14)).values()) == 14_000
 
@@ -89,10 +101,21 @@ def test_a_redelivery_equals_the_first_delivery(tmp_path, lake):
 
 
 def test_a_known_time_ahead_of_the_arrival_is_refused(tmp_path, lake):
-    fields = {"station": "text", "sequence": "integer", "measured_at": "timestamp", "pm25": "number", "sent_at": "unix_seconds"}
+    fields = {
+        "station": "text",
+        "sequence": "integer",
+        "measured_at": "timestamp",
+        "pm25": "number",
+        "sent_at": "unix_seconds",
+    }
     workflow = declare(tmp_path / "w", fields=fields, known_time="sent_at")
-    land_at(lake, workflow, [(NOON, as_json(reading(i, sent_at=(NOON + timedelta(hours=i)).timestamp()))) for i in range(2)])
-    assert rows_of(lake, workflow, "2026-01-05")["source_error"].to_pylist() == [None, "sent_at: lies after the row's arrival"]
+    land_at(
+        lake, workflow, [(NOON, as_json(reading(i, sent_at=(NOON + timedelta(hours=i)).timestamp()))) for i in range(2)]
+    )
+    assert rows_of(lake, workflow, "2026-01-05")["source_error"].to_pylist() == [
+        None,
+        "sent_at: lies after the row's arrival",
+    ]
 
 
 @pytest.mark.claim("sensors")
@@ -113,7 +136,12 @@ def test_any_order_and_delay_within_the_lateness_gives_the_same_rows(tmp_path_fa
     assert sum(rows.num_rows for rows in found.values()) == len(values) + n_copies
     truth = sorted((value["measured_at"], value["station"], value["sequence"], value["pm25"]) for value in values)
     columns = ("measured_at", "station", "sequence", "pm25")
-    got = [tuple(row[name] for name in columns) for rows in found.values() for row in rows.to_pylist() if row["source_error"] is None]
+    got = [
+        tuple(row[name] for name in columns)
+        for rows in found.values()
+        for row in rows.to_pylist()
+        if row["source_error"] is None
+    ]
     assert sorted({(at.isoformat(), *rest) for at, *rest in got}) == truth
     assert [row[0] for row in got] == sorted(row[0] for row in got)
     assert all(key == str(row["measured_at"].date()) for key, rows in found.items() for row in rows.to_pylist())
@@ -144,7 +172,12 @@ def test_the_landing_alone_has_them_on_the_day_of_their_arrival(tmp_path, lake):
 def test_cbor_is_read_as_strictly(tmp_path, payload, error):
     found = PayloadReader(declare(tmp_path / "w", payload="cbor").source).read(payload)
     assert found.error == error
-    assert error is not None or found.values == ("north", 1, DAY + timedelta(minutes=10) if b"00:10" in payload else DAY, 1.0)
+    assert error is not None or found.values == (
+        "north",
+        1,
+        DAY + timedelta(minutes=10) if b"00:10" in payload else DAY,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +195,9 @@ def test_cbor_is_read_as_strictly(tmp_path, payload, error):
     ],
 )
 def test_a_value_is_exact_or_refused(tmp_path, value, kind, expected):
-    source = declare(tmp_path / "w", fields={"station": "text", "sequence": "integer", "measured_at": "timestamp", "x": kind}).source
+    source = declare(
+        tmp_path / "w", fields={"station": "text", "sequence": "integer", "measured_at": "timestamp", "x": kind}
+    ).source
     found = PayloadReader(source).read(as_json({"x": value}))
     assert (found.error or found.values[3]) in (expected, f"x: {expected}")
 
@@ -170,4 +205,6 @@ def test_a_value_is_exact_or_refused(tmp_path, value, kind, expected):
 def test_the_start_of_the_workflow_bounds_what_is_believed(tmp_path, lake):
     workflow = declare(tmp_path / "w", start=date(2026, 1, 6))
     land_at(lake, workflow, [(NOON + timedelta(days=1), as_json(reading(1)))])
-    assert rows_of(lake, workflow, "2026-01-06")["source_error"].to_pylist() == ["measured_at: lies before the workflow's start"]
+    assert rows_of(lake, workflow, "2026-01-06")["source_error"].to_pylist() == [
+        "measured_at: lies before the workflow's start"
+    ]

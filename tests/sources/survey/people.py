@@ -34,7 +34,8 @@ DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - tim
 KEY = f"{DAY:%Y-%m-%d}"
 SECRET = "a key of the tests that is longer than thirty-two bytes"
 COLUMNS = (
-    "answer_id INTEGER, email TEXT, name TEXT, phone TEXT, age INTEGER, postcode TEXT, born TEXT, satisfaction INTEGER, "
+    "answer_id INTEGER, email TEXT, name TEXT, phone TEXT, age INTEGER, postcode TEXT, born TEXT, satisfaction "
+    "INTEGER, "
     "is_promoter INTEGER, comment TEXT, consent TEXT, answered_at TEXT, received_at TEXT"
 )
 NAMES = [column.split()[0] for column in COLUMNS.split(", ")]
@@ -45,12 +46,26 @@ WHERE answered_at >= :partition_start AND answered_at < :partition_end ORDER BY 
 SUITE: dict[str, Any] = {
     "name": "survey",
     "expectations": [
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "satisfaction", "min_value": 1, "max_value": 5}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "satisfaction", "min_value": 1, "max_value": 5},
+        },
         {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "is_promoter", "value_set": [0, 1]}},
     ],
     "meta": {},
 }
-FIRST = ["Aurelia", "Bartholomew", "Cassiopeia", "Desdemona", "Evangeline", "Ferdinand", "Guinevere", "Hermione", "Ignatius", "Jocasta"]
+FIRST = [
+    "Aurelia",
+    "Bartholomew",
+    "Cassiopeia",
+    "Desdemona",
+    "Evangeline",
+    "Ferdinand",
+    "Guinevere",
+    "Hermione",
+    "Ignatius",
+    "Jocasta",
+]
 LAST = ["Abernathy", "Brandybuck", "Cholmondeley", "Drinkwater", "Featherstone"]
 IDENTIFYING = ("email", "name", "phone", "comment")
 
@@ -64,7 +79,13 @@ def canaries(n_people: int = 50) -> list[dict[str, Any]]:
         phone = f"+44 7700 9{rng.randrange(10**5):05d}{i:02d}"
         email = f"{first}.{last}{i:03d}+survey@canary-mail.example"
         people.append(
-            answer(i, email=email, name=f"{first} Q. {last}", phone=phone, comment=f"Ring {first} {last} on {phone}, ruddy parrot {i:03d}!")
+            answer(
+                i,
+                email=email,
+                name=f"{first} Q. {last}",
+                phone=phone,
+                comment=f"Ring {first} {last} on {phone}, ruddy parrot {i:03d}!",
+            )
         )
     return people
 
@@ -104,17 +125,34 @@ def write_answers(path: Path, answers: Iterable[dict[str, Any]], *, columns: str
 
 
 def inner(**changes: Any) -> DatabaseSource:
-    parts = {"conn_id": "survey_db", "query": "extract.sql", "event_time": "answered_at", "known_time": "received_at", "key": ("email",)}
+    parts = {
+        "conn_id": "survey_db",
+        "query": "extract.sql",
+        "event_time": "answered_at",
+        "known_time": "received_at",
+        "key": ("email",),
+    }
     return DatabaseSource(**{**parts, **changes})
 
 
 def files_of_answers(folder: Path, **changes: Any) -> FileSource:
     """The same answers as CSV, a file a partition."""
-    columns = dict.fromkeys(NAMES, "text") | {"answer_id": "integer", "age": "integer", "satisfaction": "integer", "is_promoter": "integer"}
+    columns = dict.fromkeys(NAMES, "text") | {
+        "answer_id": "integer",
+        "age": "integer",
+        "satisfaction": "integer",
+        "is_promoter": "integer",
+    }
     times = {"answered_at": "timestamp", "received_at": "timestamp"}
     parts = {"path": f"{folder}/{{partition_key}}*.csv", "format": "csv", "columns": columns | times, "key": ("email",)}
     return FileSource(
-        **{**parts, "event_time": "answered_at", "known_time": "received_at", "settled": timedelta(microseconds=1), **changes}
+        **{
+            **parts,
+            "event_time": "answered_at",
+            "known_time": "received_at",
+            "settled": timedelta(microseconds=1),
+            **changes,
+        }
     )
 
 
@@ -139,7 +177,9 @@ def policy(**changes: Any) -> Privacy:
     return Privacy(**{**parts, **changes})
 
 
-def declare(folder: Path, *, source: Any = None, query: str = QUERY, suite: dict[str, Any] | None = None, **changes: Any) -> Workflow:
+def declare(
+    folder: Path, *, source: Any = None, query: str = QUERY, suite: dict[str, Any] | None = None, **changes: Any
+) -> Workflow:
     """Declare the workflow "panel", a survey unless another source is given."""
     workflow = declare_workflow(
         folder,
@@ -177,14 +217,19 @@ def contents(root: Path) -> Iterator[tuple[str, bytes]]:
 def leaks(roots: Iterable[Path], values: Iterable[str], *, texts: Iterable[str] = ()) -> list[str]:
     """Where any of some values is found, in any form."""
     wanted = forms(values)
-    places = [place for root in roots for place in contents(root)] + [(f"text {i}", text.encode()) for i, text in enumerate(texts)]
+    places = [place for root in roots for place in contents(root)] + [
+        (f"text {i}", text.encode()) for i, text in enumerate(texts)
+    ]
     lowered = [(name, data.lower()) for name, data in places]
     suspects = [(name, data) for name, data in lowered if _may_hold(data, wanted)]
     return [f"{name}: {value}" for name, data in suspects for form, value in wanted.items() if form in data]
 
 
 def _may_hold(data: bytes, forms: Iterable[bytes]) -> bool:
-    """Whether the first eight bytes of a form are there: one pass, where a look for each of a thousand forms takes seconds a megabyte."""
+    """
+    Whether the first eight bytes of a form are there: one pass, where a look for each of a thousand forms takes seconds
+    a megabyte.
+    """
     heads = [form[:8] for form in forms]
     if any(len(head) < 8 for head in heads):
         return True

@@ -35,7 +35,10 @@ def answers() -> list[dict[str, object]]:
     """The fifty, some of whom break a rule, gave no consent, or answered twice."""
     broken = [{**person, "satisfaction": 9} for person in PEOPLE[:10]]
     refused = [{**person, "consent": "no"} for person in PEOPLE[10:15]]
-    again = [{**person, "answer_id": 1000 + i, "received_at": person["received_at"][:-2] + "59"} for i, person in enumerate(PEOPLE[15:20])]
+    again = [
+        {**person, "answer_id": 1000 + i, "received_at": person["received_at"][:-2] + "59"}
+        for i, person in enumerate(PEOPLE[15:20])
+    ]
     return [*broken, *refused, *PEOPLE[15:], *again, *(answer(2000 + i) for i in range(200))]
 
 
@@ -89,7 +92,9 @@ def test_the_quarantine_holds_a_row_for_each_refusal_and_nothing_of_those_withou
     silent = [row for row in rows if "source: privacy: no consent" in row["reasons"]]
     assert len(silent) == 5
     for row in silent:
-        assert {row[name] for name in ("respondent", "age", "postcode", "born", "satisfaction", "is_promoter", "answer_id")} == {None}
+        assert {
+            row[name] for name in ("respondent", "age", "postcode", "born", "satisfaction", "is_promoter", "answer_id")
+        } == {None}
 
 
 def test_a_suite_that_names_an_identifier_is_told_that_there_is_no_such_column(tmp_path, lake):

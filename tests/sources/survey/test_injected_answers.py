@@ -1,4 +1,7 @@
-"""10,000 answers that the policy or the suite refuses: each is counted, for its reason, and nothing of those without consent is kept."""
+"""
+10,000 answers that the policy or the suite refuses: each is counted, for its reason, and nothing of those without
+consent is kept.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ NO_TIMES = ("answered_at: event time is missing", "received_at: known time is mi
 TOO_FEW = "source: privacy: fewer than 5 respondents share its quasi-identifiers"
 OUTLIER = {"age": 96, "postcode": "99999", "born": "1930-01-01"}
 STRAY = "source: column 'answered_at' lies outside the partition that the file is named for"
-SATISFACTION, PROMOTER = "satisfaction: expect_column_values_to_be_between", "is_promoter: expect_column_values_to_be_in_set"
+SATISFACTION, PROMOTER = (
+    "satisfaction: expect_column_values_to_be_between",
+    "is_promoter: expect_column_values_to_be_in_set",
+)
 N_BAD, N_GOOD, N_TWICE = 10_000, 400, 30
 # What each kind changes in a good answer, or the line that it is; and its reasons.
 KINDS: list[tuple[dict[str, Any] | str, tuple[str, ...]]] = [
@@ -52,7 +58,10 @@ def bad(number: int) -> tuple[str, tuple[str, ...]]:
 
 
 def inject(vault: Path) -> Expected:
-    """Good answers, some of them twice, bad ones, and three cells of four people each: too few to hide among each other."""
+    """
+    Good answers, some of them twice, bad ones, and three cells of four people each: too few to hide
+    among each other.
+    """
     good = [answer(i) for i in range(N_GOOD)]
     lines = csv_of([*good, *good[:N_TWICE]]).splitlines()
     reasons: dict[int, tuple[str, ...]] = {}
@@ -75,7 +84,9 @@ def vault(tmp_path: Path) -> Path:
 
 def test_each_refused_answer_is_accounted_for(tmp_path, vault, lake, home):
     source = SurveySource(source=files_of_answers(vault, key=("email", "answer_id")), privacy=policy())
-    workflow = declare(tmp_path / "panel", source=source, suite=SUITE).model_copy(update={"quality": Quality(max_quarantined=None)})
+    workflow = declare(tmp_path / "panel", source=source, suite=SUITE).model_copy(
+        update={"quality": Quality(max_quarantined=None)}
+    )
     expected = inject(vault)
     assert (expected.n_quarantined, expected.n_kinds) == (10_000, 10)
     ingest(workflow, KEY, connection_uri=None, lake=lake)
@@ -92,14 +103,23 @@ def test_each_refused_answer_is_accounted_for(tmp_path, vault, lake, home):
     assert leaks([home], ["aurelia@canary-mail.example", "the third of May"]) == []
 
     # A scale from 0 to 10 heals the answers that broke no other rule; what the policy refused stays refused.
-    scale = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "satisfaction", "min_value": 0, "max_value": 10}}
+    scale = {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "satisfaction", "min_value": 0, "max_value": 10},
+    }
     mended = {**SUITE, "expectations": [scale, SUITE["expectations"][1]]}
     workflow = declare(tmp_path / "panel", source=source, suite=mended).model_copy(update={"quality": workflow.quality})
     before = dict(expected.reasons_by_row)
-    left = {position: kept for position, reasons in before.items() if (kept := tuple(r for r in reasons if r != SATISFACTION))}
+    left = {
+        position: kept
+        for position, reasons in before.items()
+        if (kept := tuple(r for r in reasons if r != SATISFACTION))
+    }
     healed = replace(expected, n_published=expected.n_published + len(before) - len(left), reasons_by_row=left)
     for number, is_changed in ((1, True), (2, False)):
-        report = replay_partition(workflow, KEY, lake=lake, token=new_token(), run_id=f"replay {number}", try_id=str(number))
+        report = replay_partition(
+            workflow, KEY, lake=lake, token=new_token(), run_id=f"replay {number}", try_id=str(number)
+        )
         assert report.is_changed is is_changed
         assert_accounted(lake, "panel", healed, marker_column="source_position")
     assert len(before) - len(left) > 900

@@ -14,7 +14,19 @@ from include.sources.survey.generalise import generalise
 from include.sources.survey.pseudonyms import pseudonym_of
 from include.workflow import AsIs, Band, Consent, Privacy, Round, SurveySource, Truncate, Year
 from include.workflow.partitions import window_of_key
-from tests.sources.survey.people import COLUMNS, DAY, KEY, QUERY, SECRET, answer, canaries, declare, inner, policy, write_answers
+from tests.sources.survey.people import (
+    COLUMNS,
+    DAY,
+    KEY,
+    QUERY,
+    SECRET,
+    answer,
+    canaries,
+    declare,
+    inner,
+    policy,
+    write_answers,
+)
 
 
 def read(workflow, uri, lake) -> pa.Table:
@@ -26,7 +38,18 @@ def read(workflow, uri, lake) -> pa.Table:
 def test_identifiers_leave_a_pseudonym_and_quasi_identifiers_their_band(panel, tmp_path, lake):
     rows = read(panel, write_answers(tmp_path / "a.db", canaries(10)), lake)
     assert rows.column_names == [
-        *("respondent", "answer_id", "age", "postcode", "born", "satisfaction", "is_promoter", "answered_at", "received_at", "source_error")
+        *(
+            "respondent",
+            "answer_id",
+            "age",
+            "postcode",
+            "born",
+            "satisfaction",
+            "is_promoter",
+            "answered_at",
+            "received_at",
+            "source_error",
+        )
     ]
     assert rows["age"].to_pylist() == [20] * 10
     assert rows["postcode"].to_pylist() == ["10"] * 10
@@ -60,13 +83,18 @@ def test_pseudonyms_are_stable_and_depend_on_key_workflow_and_column():
         return pseudonym_of(identifier, workflow=workflow, column=column, key=key)
 
     assert made() == made(" anna@example.ORG ") == made("anna@example.org")
-    assert len({made(), made(key=b"l" * 32), made(workflow="other"), made(column="other"), made("anne@example.org")}) == 5
+    assert (
+        len({made(), made(key=b"l" * 32), made(workflow="other"), made(column="other"), made("anne@example.org")}) == 5
+    )
     assert made("ab") is made("  ") is None
 
 
 def test_every_reason_to_refuse_a_row_leaves_nothing_but_its_day(tmp_path, lake):
     old = f"{DAY - timedelta(days=400):%Y-%m-%d} 10:11:12"
-    workflow = declare(tmp_path / "panel", query=QUERY.replace("answered_at >= :partition_start", "(answered_at >= :partition_start OR 1)"))
+    workflow = declare(
+        tmp_path / "panel",
+        query=QUERY.replace("answered_at >= :partition_start", "(answered_at >= :partition_start OR 1)"),
+    )
     bad = [
         answer(100, consent="no"),
         answer(101, consent=None),
@@ -104,7 +132,9 @@ def test_times_by_the_day_keep_the_point_in_time(tmp_path, lake):
 
 def test_a_column_of_which_the_policy_says_nothing_is_refused_by_name_alone(tmp_path, lake):
     workflow = declare(tmp_path / "panel", query=QUERY.replace("SELECT", "SELECT name AS nickname,"))
-    with pytest.raises(PrivacyError, match="the column 'nickname', of which its privacy policy says nothing: nothing of it was stored"):
+    with pytest.raises(
+        PrivacyError, match="the column 'nickname', of which its privacy policy says nothing: nothing of it was stored"
+    ):
         read(workflow, write_answers(tmp_path / "a.db", canaries(10)), lake)
 
 

@@ -50,7 +50,9 @@ def bomb(coding: str, *, status: bytes = b"200 OK", megabytes: int = 200) -> Scr
 
     def script(connection: socket.socket) -> None:
         head = b"HTTP/1.1 " + status + b"\r\nContent-Type: text/html\r\nLocation: /next.html\r\n"
-        connection.sendall(head + b"Content-Encoding: " + coding.encode() + b"\r\nContent-Length: " + length + b"\r\n\r\n" + body)
+        connection.sendall(
+            head + b"Content-Encoding: " + coding.encode() + b"\r\nContent-Length: " + length + b"\r\n\r\n" + body
+        )
 
     return script
 

@@ -25,7 +25,10 @@ from tests.sources.web.small_site import DAYS, declare
 
 
 def kill_rounds(*, uri: str, folder: str, address: str, crash_at: str | None, rounds: int, is_forgetful: bool) -> int:
-    """Kill at a point (or, without one, at moments of chance) up to so many times, or until it is passed; then run to the end."""
+    """
+    Kill at a point (or, without one, at moments of chance) up to so many times, or until it is passed; then run to the
+    end.
+    """
     workflow, lake = declare(Path(folder), address), Lake(uri=uri, storage_options={})
     rng = random.Random(7)
     n_killed = 0

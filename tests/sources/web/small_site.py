@@ -1,4 +1,7 @@
-"""A site of twelve pages, each with five rows and a link to the next, behind a proxy that counts what is asked; and its workflow."""
+"""
+A site of twelve pages, each with five rows and a link to the next, behind a proxy that counts what is asked; and its
+workflow.
+"""
 
 from __future__ import annotations
 

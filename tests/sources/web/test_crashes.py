@@ -1,4 +1,7 @@
-"""A collection that is killed, at each named point and at moments of chance: nothing is lost or doubled, and no page is asked for twice."""
+"""
+A collection that is killed, at each named point and at moments of chance: nothing is lost or doubled, and no page is
+asked for twice.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,11 @@ def site() -> Iterator[FaultProxy]:
 def killer() -> Iterator[subprocess.Popen[str]]:
     """The process that forks: one for all tests of this module."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.sources.web.killing"], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.sources.web.killing"],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with process:
         yield process
@@ -48,7 +55,9 @@ def kill(killer: subprocess.Popen[str], site: FaultProxy, tmp_path: Path) -> Cal
         arguments = {"uri": lake.uri, "folder": str(tmp_path / "w"), "address": site.address}
         assert killer.stdin is not None
         assert killer.stdout is not None
-        killer.stdin.write(json.dumps({**arguments, "crash_at": crash_at, "rounds": rounds, "is_forgetful": is_forgetful}) + "\n")
+        killer.stdin.write(
+            json.dumps({**arguments, "crash_at": crash_at, "rounds": rounds, "is_forgetful": is_forgetful}) + "\n"
+        )
         killer.stdin.flush()
         return lake, int(killer.stdout.readline())
 
@@ -78,7 +87,10 @@ def assert_whole(lake: Lake) -> None:
     ],
 )
 def test_no_page_is_asked_for_twice(site, kill, crash_at, rounds, n_killed):
-    """After the landing its pages are asked for conditionally, by a collection that comes after one that had told of it."""
+    """
+    After the landing its pages are asked for conditionally, by a collection that comes after one that
+    had told of it.
+    """
     lake, found = kill(crash_at=crash_at, rounds=rounds)
     assert found == n_killed
     assert_whole(lake)

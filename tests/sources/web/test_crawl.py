@@ -18,7 +18,10 @@ from include.workflow.partitions import window_of_key
 from tests.factories import SUITE, declare_workflow
 from tests.fault_proxy import FaultProxy, drip, reset, status
 
-PAGE = b'<html><body><a href="/b.html">b</a><p class=e id=x1><b>one</b><i>2026-01-05</i></p><p class=e id=x2><b>two</b></p></body></html>'
+PAGE = (
+    b'<html><body><a href="/b.html">b</a><p class=e id=x1><b>one</b><i>2026-01-05</i></p><p class=e '
+    b"id=x2><b>two</b></p></body></html>"
+)
 OTHER = b"<html><body><p class=e id=y1><b>drei \xc3\xbc</b><i>2026-01-06</i></p></body></html>"
 
 
@@ -47,7 +50,11 @@ def declare(folder: Path, site: FaultProxy, **changes) -> Workflow:
     source = WebSource(**{**parts, **changes})
     suite = json.loads(json.dumps(SUITE))
     return declare_workflow(
-        folder, suite=suite, source=source, features=Features(), partition=Partition(every="day", start=date(2026, 1, 1))
+        folder,
+        suite=suite,
+        source=source,
+        features=Features(),
+        partition=Partition(every="day", start=date(2026, 1, 1)),
     )
 
 
@@ -121,7 +128,9 @@ def test_a_drip_ends_at_the_deadline(tmp_path, site, lake):
     site.faults["/robots.txt"] = [status(404)]
     object.__setattr__(site.default, "answer", status(200, {}, PAGE).answer)
     workflow = declare(tmp_path / "w", site, page_timeout_seconds=1, deadline="1 minute")
-    workflow = workflow.model_copy(update={"source": workflow.source.model_copy(update={"deadline": workflow.source.deadline / 20})})
+    workflow = workflow.model_copy(
+        update={"source": workflow.source.model_copy(update={"deadline": workflow.source.deadline / 20})}
+    )
     start = time.monotonic()
     with pytest.raises(SourceUnavailableError):
         collect(workflow, lake)

@@ -1,4 +1,7 @@
-"""Servers that fail or mean harm, on raw sockets: each ends within its bounds, in full data or in an error that names the page."""
+"""
+Servers that fail or mean harm, on raw sockets: each ends within its bounds, in full data or in an error that names the
+page.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ def collect(workflow: Workflow, lake: Lake, *, token: int = 1):
 def bounded(folder: Path, address: str, *, seconds: float = 60, **changes) -> Workflow:
     """One page, without links, that has to be there by a deadline."""
     workflow = declare(folder, address, follow=(), page_timeout_seconds=seconds, **changes)
-    return workflow.model_copy(update={"source": workflow.source.model_copy(update={"deadline": timedelta(seconds=seconds)})})
+    return workflow.model_copy(
+        update={"source": workflow.source.model_copy(update={"deadline": timedelta(seconds=seconds)})}
+    )
 
 
 @contextlib.contextmanager
@@ -103,12 +108,21 @@ def test_control_a_read_of_200_mb_is_seen():
 
 
 @pytest.mark.parametrize(
-    "script", [hostile.LONG_CHUNK_LINE, hostile.ENDLESS_HEADERS, hostile.hang], ids=["chunk line", "headers", "accept and hang"]
+    "script",
+    [hostile.LONG_CHUNK_LINE, hostile.ENDLESS_HEADERS, hostile.hang],
+    ids=["chunk line", "headers", "accept and hang"],
 )
 def test_what_never_ends_is_given_up(tmp_path, lake, script):
-    """Also the line before a chunk, which urllib3 would read whole; the crawl's own deadline bounds all attempts together."""
+    """
+    Also the line before a chunk, which urllib3 would read whole; the crawl's own deadline bounds all
+    attempts together.
+    """
     start = time.monotonic()
-    with hostile.serving(script) as address, little_memory(), pytest.raises(SourceUnavailableError, match=address.partition(":")[0]):
+    with (
+        hostile.serving(script) as address,
+        little_memory(),
+        pytest.raises(SourceUnavailableError, match=address.partition(":")[0]),
+    ):
         collect(bounded(tmp_path / "w", address, seconds=3), lake)
     assert time.monotonic() - start < 60
 
@@ -121,9 +135,11 @@ def test_30_resets_of_100_answers_lose_no_page(tmp_path, lake):
         site.faults["/p0.html"] = [status(200, {}, b"<html><body>" + links + b"</body></html>")]
         for position, name in enumerate(names):
             answer = status(200, {}, page(position % N_PAGES) + name.encode())
-            site.faults[name] = [reset(after_bytes=0), Fault(answer=answer.answer, cut_after_bytes=90, is_reset=True), answer][
-                2 if position % 7 > 2 else position % 2 :
-            ]
+            site.faults[name] = [
+                reset(after_bytes=0),
+                Fault(answer=answer.answer, cut_after_bytes=90, is_reset=True),
+                answer,
+            ][2 if position % 7 > 2 else position % 2 :]
         workflow = declare(tmp_path / "w", site.address, follow=(r"/q\d+-\d+\.html$",), concurrency=8)
         report = collect(workflow, lake)
         n_resets = len(site.seen) - len(names) - 2
@@ -146,7 +162,9 @@ def test_a_site_that_is_down_changes_nothing_and_says_so(tmp_path, lake, site):
     collect(workflow, lake)
     landed = Counter(rows_of(lake, "parcels/responses", "url"))
     site.faults["/p7.html"] = [status(503)] * 50
-    with pytest.raises(SourceUnavailableError, match=r"/p7\.html: not received in 8 attempts \(HTTP status 503\): retry"):
+    with pytest.raises(
+        SourceUnavailableError, match=r"/p7\.html: not received in 8 attempts \(HTTP status 503\): retry"
+    ):
         collect(workflow, lake, token=2)
     assert Counter(rows_of(lake, "parcels/responses", "url")) == landed
     assert len(landed) == N_PAGES + 1
@@ -185,13 +203,18 @@ def test_no_redirect_leads_into_the_network(tmp_path, lake, site, code):
         site.faults["/p1.html"] = [status(code, {"Location": target})]
         with pytest.raises(UnsafeAddressError):
             collect(declare(tmp_path / "w", site.address, hosts=("127.0.0.1",)), lake)
-        site.faults["/p0.html"] = [status(200, {}, page(0) + f'<meta http-equiv=refresh content="0;url={target}">'.encode())]
+        site.faults["/p0.html"] = [
+            status(200, {}, page(0) + f'<meta http-equiv=refresh content="0;url={target}">'.encode())
+        ]
         collect(declare(tmp_path / "w", site.address, hosts=("127.0.0.1",), follow=()), lake)
         assert canary.seen == []
 
 
 def test_a_name_that_flips_reaches_nothing():
-    """The first look-up is public, the second is not: there is no second look-up of a connection, and each new one is checked."""
+    """
+    The first look-up is public, the second is not: there is no second look-up of a connection, and each new one is
+    checked.
+    """
     answers = iter(["93.184.215.14", "127.0.0.1"])
     guard = Guard(allowed=frozenset(), resolve=lambda host, port, **_: [(2, 1, 6, "", (next(answers), port))])
     assert guard.addresses_of("flips.example", 80) == [(2, ("93.184.215.14", 80))]
@@ -270,7 +293,9 @@ def test_what_is_not_compressed_though_it_says_so_is_said(tmp_path, lake, site):
         collect(declare(tmp_path / "w", site.address), lake)
 
 
-@pytest.mark.parametrize(("bound", "error"), [({"max_pages": 5}, "source.max_pages"), ({"max_bytes": 2_000}, "source.max_bytes")])
+@pytest.mark.parametrize(
+    ("bound", "error"), [({"max_pages": 5}, "source.max_pages"), ({"max_bytes": 2_000}, "source.max_bytes")]
+)
 def test_a_crawl_past_its_bounds_is_stopped(tmp_path, lake, site, bound, error):
     with pytest.raises(SourceError, match=error):
         collect(declare(tmp_path / "w", site.address, **bound), lake)

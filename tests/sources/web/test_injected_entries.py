@@ -1,4 +1,7 @@
-"""10,000 bad entries of ten kinds among 2,000 good ones: each is quarantined with its reasons; a fix heals its own without a request."""
+"""
+10,000 bad entries of ten kinds among 2,000 good ones: each is quarantined with its reasons; a fix heals its own without
+a request.
+"""
 
 from __future__ import annotations
 
@@ -65,10 +68,14 @@ class Site:
     def without(self, kind: str) -> Expected:
         """What is to be once a kind is healed."""
         reasons = {ref: found for ref, found in self.expected.reasons_by_row.items() if found != KINDS[kind][1]}
-        return replace(self.expected, reasons_by_row=reasons, n_published=self.expected.n_published + N_OF_A_KIND, published=None)
+        return replace(
+            self.expected, reasons_by_row=reasons, n_published=self.expected.n_published + N_OF_A_KIND, published=None
+        )
 
 
-def declare(folder: Path, address: str, *, price: str = "u::text", depots: tuple[str, ...] = ("north", "south")) -> Workflow:
+def declare(
+    folder: Path, address: str, *, price: str = "u::text", depots: tuple[str, ...] = ("north", "south")
+) -> Workflow:
     source = WebSource(
         start=tuple(f"http://{address}/{number}.html" for number in range(N_PAGES)),
         item="p.e",
@@ -97,7 +104,10 @@ def declare(folder: Path, address: str, *, price: str = "u::text", depots: tuple
 
 
 def day_with_a_minute_left() -> str:
-    """Today, by UTC: an entry without a day belongs to that of its retrieval, which has to be the one that is ingested here."""
+    """
+    Today, by UTC: an entry without a day belongs to that of its retrieval, which has to be the one that is ingested
+    here.
+    """
     while (datetime.now(UTC) + timedelta(minutes=1)).date() != datetime.now(UTC).date():
         time.sleep(1)
     return datetime.now(UTC).date().isoformat()
@@ -138,11 +148,16 @@ def test_a_mended_suite_and_a_mended_selector_each_heal_their_own_without_a_requ
     n_requests, days = len(site.proxy.seen), (PAST, site.today)
     mended = declare(tmp_path / "w", site.proxy.address, depots=("north", "south", "west"))
     for times in (1, 2):
-        reports = [replay_partition(mended, day, lake=site.lake, token=new_token(), run_id="r", try_id=str(times)) for day in days]
+        reports = [
+            replay_partition(mended, day, lake=site.lake, token=new_token(), run_id="r", try_id=str(times))
+            for day in days
+        ]
         assert sum(report.rows_healed for report in reports) == (N_OF_A_KIND if times == 1 else 0)
         assert_accounted(site.lake, "things", site.without("unknown depot"), marker_column="ref")
 
-    reread = declare(tmp_path / "w", site.proxy.address, price="u:not(:empty), q::text", depots=("north", "south", "west"))
+    reread = declare(
+        tmp_path / "w", site.proxy.address, price="u:not(:empty), q::text", depots=("north", "south", "west")
+    )
     before = site.without("unknown depot")
     healed = replace(
         before,

@@ -72,7 +72,20 @@ def test_broken_markup_is_read():
     assert [p.text for p in tree_of("<p>a<p>b</i><table><p>c\0").iter("p")] == ["a", "b", "c\ufffd"]
 
 
-HREFS = ["/x.html", "x.html", "../x", "/a/../x", "//other.org/x", "/x?q=1", "/x#top", "?page=2", "/ü", "/a b", "mailto:x", "javascript:0"]
+HREFS = [
+    "/x.html",
+    "x.html",
+    "../x",
+    "/a/../x",
+    "//other.org/x",
+    "/x?q=1",
+    "/x#top",
+    "?page=2",
+    "/ü",
+    "/a b",
+    "mailto:x",
+    "javascript:0",
+]
 
 
 def test_the_short_way_to_an_address_is_the_long_one():
@@ -81,7 +94,9 @@ def test_the_short_way_to_an_address_is_the_long_one():
     assert plain_address("/a b/ü", base=URL) == "http://example.org/a%20b/%C3%BC"
 
 
-@pytest.mark.parametrize(("base", "expected"), [("/sub/", "http://example.org/sub/x"), ("http://[", "http://example.org/a/x")])
+@pytest.mark.parametrize(
+    ("base", "expected"), [("/sub/", "http://example.org/sub/x"), ("http://[", "http://example.org/a/x")]
+)
 def test_the_base_of_a_page_counts_unless_it_is_none(base, expected):
     tree = tree_of(f"<base href='{base}'><a href=x>x</a><link rel=next href=x><link rel=icon href=y>")
     assert list(links_of(tree, URL)) == [expected, expected]
@@ -122,7 +137,8 @@ def stored(archive: Archive, body: str) -> Stored:
     digest = archive.keep_body(body.encode())
     moment = datetime(2026, 1, 5, tzinfo=UTC)
     return Stored(
-        url=URL, role="page", final_url=URL, status=200, headers="{}", etag=None, last_modified=None, content_type="text/html",
+        url=URL, role="page", final_url=URL, status=200, headers="{}", etag=None, last_modified=None,
+        content_type="text/html",
         encoding="utf-8", body_digest=digest, n_bytes=len(body), fetched_at=moment, crawl_id="1",
     )  # fmt: skip
 
@@ -137,11 +153,15 @@ def parsed(folder: Path, code: str, **types: str) -> Workflow:
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
-        ("integer", 3, 3), ("integer", "-3", -3), ("integer", True, None), ("integer", 2**63, None), ("integer", 1.0, None),
-        ("number", "1e3", 1000.0), ("number", "1_0", None), ("number", "nan", None), ("number", True, None), ("number", 2, 2.0),
-        ("boolean", "TRUE", True), ("boolean", False, False), ("boolean", 1, None), ("text", 1, None), ("text", " a ", "a"),
+        ("integer", 3, 3), ("integer", "-3", -3), ("integer", True, None), ("integer", 2**63, None),
+        ("integer", 1.0, None),
+        ("number", "1e3", 1000.0), ("number", "1_0", None), ("number", "nan", None), ("number", True, None),
+        ("number", 2, 2.0),
+        ("boolean", "TRUE", True), ("boolean", False, False), ("boolean", 1, None), ("text", 1, None), ("text", " "
+"a ", "a"),
         ("time", date(2026, 1, 5), datetime(2026, 1, 5, tzinfo=UTC)), ("time", 5, None),
-        ("time", "2026-01-05T01:00:00+01:00", datetime(2026, 1, 5, tzinfo=UTC)), ("time", datetime(1, 1, 1), datetime(1, 1, 1, tzinfo=UTC)),
+        ("time", "2026-01-05T01:00:00+01:00", datetime(2026, 1, 5, tzinfo=UTC)), ("time", datetime(1, 1, 1),
+        datetime(1, 1, 1, tzinfo=UTC)),
     ],
 )  # fmt: skip
 def test_a_value_is_its_column_s_type_or_a_fault(tmp_path, archive, kind, value, expected):
@@ -207,7 +227,11 @@ def test_many_small_packs_become_one_and_hold_what_is_still_asked_for(tmp_path, 
     for page in pages:
         (Path(archive.lake.uri) / "parcels" / "_pages" / page.body_digest).unlink()
     again = KeptRows(workflow, workflow.source, archive)
-    assert [again.of_page(page).table["name"].to_pylist() for page in wanted] == rows == [[f"row {n}"] for n in range(5, len(pages))]
+    assert (
+        [again.of_page(page).table["name"].to_pylist() for page in wanted]
+        == rows
+        == [[f"row {n}"] for n in range(5, len(pages))]
+    )
     with pytest.raises(LakeError, match="has no file"):
         again.of_page(pages[0])
 
@@ -227,7 +251,10 @@ def test_a_journal_that_was_cut_is_passed_over(archive):
 def test_an_address_that_is_none_stands_as_it_is(tmp_path, archive):
     fields = {"name": "a@href", "day": "i::text", "more": "s::text"}
     workflow = declare(tmp_path / "w", "example.org:80", fields=fields, optional=("more",))
-    page = stored(archive, "<p class=e><a href='http://['>x</a><i>2026-01-05</i></p><p class=e><a href=c>x</a><i>2026-01-05</i></p>")
+    page = stored(
+        archive,
+        "<p class=e><a href='http://['>x</a><i>2026-01-05</i></p><p class=e><a href=c>x</a><i>2026-01-05</i></p>",
+    )
     names = rows_of_page(workflow, workflow.source, archive, page).table["name"].to_pylist()
     assert names == ["http://[", "http://example.org/a/c"]
 
@@ -235,7 +262,9 @@ def test_an_address_that_is_none_stands_as_it_is(tmp_path, archive):
 @pytest.mark.parametrize("markup", ["one", "a<i>b</i> c<!-- d -->", "  two\n words ", "", "<b>inner</b>", "1<!-- -->2"])
 def test_the_short_way_to_an_element_is_the_long_one(tmp_path, markup):
     """A lone element name and a group of selectors find the same, the item itself included."""
-    tree = tree_of(f"<b class=e>{markup}<b>second</b></b><p class=e><i>x</i><b>{markup}</b><b>second</b></p><p class=e></p>")
+    tree = tree_of(
+        f"<b class=e>{markup}<b>second</b></b><p class=e><i>x</i><b>{markup}</b><b>second</b></p><p class=e></p>"
+    )
     fields = {"name": "b::text", "day": "b, b::text", "kind": "b@class", "same": "b, b@class"}
     rows = list(select_rows(tree, declare(tmp_path / "w", "example.org:80", item=".e", fields=fields).source, url=URL))
     assert [(row["name"], row["kind"]) for row in rows] == [(row["day"], row["same"]) for row in rows]
@@ -263,6 +292,8 @@ def test_a_parser_that_fails_names_the_page_and_its_line_and_no_word_of_it():
     def parse(soup):
         raise ValueError(soup)
 
-    with pytest.raises(SourceQueryError, match=r"b\.html: pages\.parse fails on this page with ValueError at line \d+") as caught:
+    with pytest.raises(
+        SourceQueryError, match=r"b\.html: pages\.parse fails on this page with ValueError at line \d+"
+    ) as caught:
         run_parser(parse, "a secret", url=URL, parser="pages.parse")
     assert "secret" not in str(caught.value)

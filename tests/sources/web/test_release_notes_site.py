@@ -71,7 +71,10 @@ def hurried(**changes):
 
 def test_every_entry_is_in_one_partition(collected, lake, folder):
     """Counted again by a pattern over the files: entries are list items' captions."""
-    expected = sum(len(re.findall(r'<p class="caption"', page.read_text(encoding="utf-8"))) for page in folder.glob("changelog_*.html"))
+    expected = sum(
+        len(re.findall(r'<p class="caption"', page.read_text(encoding="utf-8")))
+        for page in folder.glob("changelog_*.html")
+    )
     assert expected > 5_000
     assert collected.counts["pages_new"] >= 16
     everything = read_site(workflow, workflow.source, Archive(lake, workflow.name))
@@ -89,7 +92,9 @@ def test_a_year_of_backfill_makes_no_request(collected, lake, site, record_prope
     ]
     assert len(rows) > 100
     n_made = n_requests(site[1]) - before
-    record_property("figure", f"a backfill of 12 months, {len(rows)} entries: {n_made} requests ({before} when it was collected)")
+    record_property(
+        "figure", f"a backfill of 12 months, {len(rows)} entries: {n_made} requests ({before} when it was collected)"
+    )
     assert n_made == 0 < before
 
 
@@ -112,7 +117,9 @@ def test_a_changed_layout_fails_with_the_page(folder, tmp_path, site):
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     for page in broken.glob("changelog_*.html"):
-        page.write_text(page.read_text(encoding="utf-8").replace("release-version", "version-release"), encoding="utf-8")
+        page.write_text(
+            page.read_text(encoding="utf-8").replace("release-version", "version-release"), encoding="utf-8"
+        )
     lake, port = Lake(uri=str(tmp_path / "lake"), storage_options={}), free_port()
     (month,) = windows_between("month", datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 1, 2, tzinfo=UTC))
     with running_site(broken, port=port, state=tmp_path / "caddy"):
@@ -123,7 +130,10 @@ def test_a_changed_layout_fails_with_the_page(folder, tmp_path, site):
 
 def test_nothing_archived_is_said(tmp_path):
     with pytest.raises(SourceQueryError, match="no page of the site is archived yet"):
-        read(Lake(uri=str(tmp_path), storage_options={}), windows_between("month", workflow.start, workflow.start.replace(day=2))[0])
+        read(
+            Lake(uri=str(tmp_path), storage_options={}),
+            windows_between("month", workflow.start, workflow.start.replace(day=2))[0],
+        )
 
 
 def test_a_site_that_stumbles_is_read_whole(site, tmp_path):
@@ -157,7 +167,9 @@ def test_a_drip_ends_at_the_deadline(site, tmp_path):
 
 def test_robots_txt_is_obeyed(site, tmp_path):
     with FaultProxy(upstream_port=site[0]) as proxy:
-        proxy.faults["/robots.txt"] = [status(200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /changelog_1\n")]
+        proxy.faults["/robots.txt"] = [
+            status(200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /changelog_1\n")
+        ]
         collect(proxy.port, Lake(uri=str(tmp_path), storage_options={}), declared=hurried())
         assert proxy.paths()[0] == "/robots.txt"
         assert not [path for path in proxy.paths() if path.startswith("/changelog_1")]
@@ -165,10 +177,48 @@ def test_robots_txt_is_obeyed(site, tmp_path):
 
 
 HOSTILE_HOSTS = [
-    *("127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.1", "0", "0.0.0.0", "localhost", "[::1]", "[::]"),
-    *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "10.0.0.1", "172.16.0.1", "192.168.0.1"),
-    *("169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "[fd00:ec2::254]", "[fe80::1]", "100.64.0.1", "224.0.0.1"),
-    *("240.0.0.1", "255.255.255.255", "[ff02::1]", "[::127.0.0.1]", "[fc00::1]", "192.0.2.1", "198.18.0.1", "[2001:db8::1]"),
+    *(
+        "127.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.1",
+        "0",
+        "0.0.0.0",
+        "localhost",
+        "[::1]",
+        "[::]",
+    ),
+    *(
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+    ),
+    *(
+        "169.254.169.254",
+        "2852039166",
+        "0xA9FEA9FE",
+        "0251.0376.0251.0376",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "100.64.0.1",
+        "224.0.0.1",
+    ),
+    *(
+        "240.0.0.1",
+        "255.255.255.255",
+        "[ff02::1]",
+        "[::127.0.0.1]",
+        "[fc00::1]",
+        "192.0.2.1",
+        "198.18.0.1",
+        "[2001:db8::1]",
+    ),
 ]
 
 

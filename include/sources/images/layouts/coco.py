@@ -1,4 +1,7 @@
-"""COCO: one JSON file with `images`, `annotations` (boxes as x, y, width, height) and `categories`. https://cocodataset.org/#format-data"""
+"""
+COCO: one JSON file with `images`, `annotations` (boxes as x, y, width, height) and `categories`.
+https://cocodataset.org/#format-data
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,25 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from include.sources.images.annotations import Annotation, Annotations, ImageNames, Label, box_of, moment_of, read_json, require, size_of
+from include.sources.images.annotations import (
+    Annotation,
+    Annotations,
+    ImageNames,
+    Label,
+    box_of,
+    moment_of,
+    read_json,
+    require,
+    size_of,
+)
 from include.sources.images.folders import Entry, FileFaultError, Folder
 
 
 def read(folder: Folder, files: Sequence[Entry], names: ImageNames) -> Annotations:
-    """Read all annotation files; one that can't be read is one fault. An image is annotated when its file was last changed."""
+    """
+    Read all annotation files; one that can't be read is one fault. An image is annotated when its file was last
+    changed.
+    """
     found = Annotations()
     for entry in files:
         try:

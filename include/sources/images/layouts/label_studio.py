@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from include.sources.images.annotations import Annotation, Annotations, ImageNames, Label, box_of, moment_of, read_json, require, size_of
+from include.sources.images.annotations import (
+    Annotation,
+    Annotations,
+    ImageNames,
+    Label,
+    box_of,
+    moment_of,
+    read_json,
+    require,
+    size_of,
+)
 from include.sources.images.folders import Entry, FileFaultError, Folder
 
 
@@ -49,8 +59,16 @@ def _add(found: Annotations, entry: Entry, task: Any, names: ImageNames, *, root
 
 def _latest(task: dict[str, Any]) -> dict[str, Any] | None:
     """The annotation that counts, if there is one."""
-    made = [item for item in require(task.get("annotations") or [], list) if isinstance(item, dict) and not item.get("was_cancelled")]
-    return max(made, key=lambda item: (str(item.get("updated_at") or item.get("created_at") or ""), str(item.get("id"))), default=None)
+    made = [
+        item
+        for item in require(task.get("annotations") or [], list)
+        if isinstance(item, dict) and not item.get("was_cancelled")
+    ]
+    return max(
+        made,
+        key=lambda item: (str(item.get("updated_at") or item.get("created_at") or ""), str(item.get("id"))),
+        default=None,
+    )
 
 
 def _annotation(latest: dict[str, Any]) -> Annotation:

@@ -40,7 +40,8 @@ def _parse(folder: Folder, entry: Entry) -> Element:
     """Read one file. Documents that declare entities or a type are refused: bombs and foreign files come that way."""
     try:
         root: Element = fromstring(read_file(folder, entry, max_bytes=MAX_XML_BYTES), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError):  # LookupError: an encoding that Python does not know
+    # LookupError: an encoding that Python does not know
+    except (ParseError, DefusedXmlException, ValueError, LookupError):
         raise FileFaultError(UNREADABLE) from None
     if root.tag != "annotation":
         raise FileFaultError(UNREADABLE)

@@ -20,7 +20,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 
 BEGUN := $(shell date +%s)
 
-.PHONY: help demo up down status app suggest-suite new-workflow reproduce test unit acceptance coverage check fix bench lock clean
+.PHONY: help setup demo up down status app suggest-suite new-workflow reproduce test unit acceptance coverage check fix bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 21
@@ -48,6 +48,8 @@ new-workflow: $(VENV)/.installed ## Write a workflow's folder and Dag file, to b
 
 reproduce: $(VENV)/.installed ## Fit a version again from its manifest and compare digests: NAME=flight_delays VERSION=3
 	@$(RUN) -m embedded.reproduce "$(NAME)" "$(VERSION)"
+
+setup: $(VENV)/.installed-dev ## Install what tests and checks need, in .venv
 
 test: $(VENV)/.installed-dev ## Check and test everything that takes seconds: what CI runs
 	@$(MAKE) -j2 --output-sync=target check unit

@@ -103,8 +103,7 @@ def assert_accounted(
     _assert_each_partition_conserved(stated, published=published, quarantined=quarantined)
     FIGURES.append(
         f"{workflow_name}: {truth[0]:,} rows in = {truth[1]:,} published + {truth[2]:,} quarantined "
-        f"({expected.n_kinds} kinds of reasons) "
-        f"+ {truth[3]:,} duplicate"
+        f"({expected.n_kinds} kinds of reasons) + {truth[3]:,} duplicate"
     )
 
 

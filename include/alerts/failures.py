@@ -93,8 +93,7 @@ def record_task_loss(lake: Lake, workflow: Workflow, run: RunFacts, *, task_id: 
     then = "Airflow tries it again by itself" if is_retried else "clear the task to run it again"
     summary = (
         f"Task {task_id} ended without an error of its own: its process was killed (out of memory, kill -9), its "
-        "worker was lost, "
-        f"or a person marked it as failed. No partition is half published; {then}."
+        f"worker was lost, or a person marked it as failed. No partition is half published; {then}."
     )
     return _open(lake, workflow, run, kind="lost_task", task_id=task_id, summary=summary)
 

@@ -86,8 +86,7 @@ def _open(lake: Lake, workflow: Workflow, window: PartitionWindow) -> str:
         subject="ingest",
         summary=(
             f"Partition {window.key} should have been published since {due_at:%Y-%m-%d %H:%M} UTC, and is not: no run "
-            "of "
-            f"{workflow.name}.ingest has finished it. See whether the Dag is running, and what its scheduler says."
+            f"of {workflow.name}.ingest has finished it. See whether the Dag is running, and what its scheduler says."
         ),
         counts={},
         origin=Origin(dag_id=f"{workflow.name}.ingest"),

@@ -69,8 +69,7 @@ class LocalTarget:
                 self.client.unstage()
                 raise CanaryError(
                     f"version {release.version} was withdrawn from {self.name} after {found['requests']} answers: "
-                    f"{found['reason']}. "
-                    "The champion answers everything again"
+                    f"{found['reason']}. The champion answers everything again"
                 )
             time.sleep(self.poll_seconds)
         raise CanaryError(

@@ -153,8 +153,7 @@ class SageMakerTarget:
         if found is not None and found["EndpointStatus"] in BROKEN:
             raise DeploymentError(
                 f"SageMaker's endpoint {self.declared.endpoint_name} is broken ({_state_of(found)}): nothing is "
-                "deployed to it until "
-                "somebody has mended or deleted it, see docs/deployment.md"
+                "deployed to it until somebody has mended or deleted it, see docs/deployment.md"
             )
         return found
 
@@ -285,8 +284,7 @@ class _Watch:
         if self.distance is not None and self.distance > self.max_distance:
             raise CanaryError(
                 "its scores are distributed otherwise than the champion's on the same rows: distance "
-                f"{self.distance:.2f}, "
-                f"{self.max_distance:g} is allowed"
+                f"{self.distance:.2f}, {self.max_distance:g} is allowed"
             )
 
 

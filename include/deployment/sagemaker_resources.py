@@ -153,8 +153,7 @@ class Resources:
             if time.monotonic() >= give_up_at:
                 raise EndpointUnavailableError(
                     f"SageMaker's endpoint {endpoint} is still {found['EndpointStatus']} after {seconds:.0f} s: look "
-                    "at its events, "
-                    "try again"
+                    "at its events, try again"
                 )
             if on_poll is not None:
                 on_poll()

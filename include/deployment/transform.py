@@ -125,8 +125,7 @@ def _wait(
             reason = found.get("FailureReason") or "no reason given"
             raise DeploymentError(
                 f"transform job {name} is {found['TransformJobStatus']}: {reason}. SageMaker gives a name once: mend "
-                "the cause, and name "
-                "another output_uri"
+                "the cause, and name another output_uri"
             )
         if time.monotonic() >= give_up_at:
             raise EndpointUnavailableError(

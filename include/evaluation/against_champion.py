@@ -238,8 +238,8 @@ def _summarise_slices(column: str, checks: list[Check]) -> Check:
     facts = {"observed": float(len(worse)), "bound": 0.0}
     n_small = len(checks) - n_judged
     text = (
-        f"{column}: {n_judged} of {len(checks)} slices judged, {len(worse)} significantly worse, {n_small} too "
-        "small to judge"
+        f"{column}: {n_judged} of {len(checks)} slices judged, {len(worse)} significantly worse, {n_small} too small "
+        "to judge"
     )
     if not worse:
         return passed(f"slices by {column}", text, **facts)

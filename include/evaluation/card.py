@@ -203,8 +203,8 @@ def _metric_blocks(facts: CardFacts) -> Iterator[Block]:
         low, first, middle, third, high = (f"{value:+.4g}" for value in r.quantiles)
         yield Paragraph(
             f"Errors (actual less predicted): {r.mean:+.4g} on average ({r.mean_low:+.4g} to {r.mean_high:+.4g}), "
-            f"{middle} in the middle; "
-            f"half of the rows between {first} and {third}, nine in ten between {low} and {high}."
+            f"{middle} in the middle; half of the rows between {first} and {third}, nine in ten between {low} and "
+            f"{high}."
         )
 
 
@@ -213,9 +213,8 @@ def _importance_blocks(report: EvaluationReport, metric: str) -> Iterator[Block]
         yield Paragraph("Not measured.")
         return
     yield Paragraph(
-        f"How much worse {TITLES[metric]} gets when one column's values are shuffled among the test rows. Columns "
-        "that tell the same "
-        "stand in for each other: each then looks less important than they are together."
+        f"How much worse {TITLES[metric]} gets when one column's values are shuffled among the test rows. Columns that "
+        "tell the same stand in for each other: each then looks less important than they are together."
     )
     rows = [(Code(item.column), *value_and_span(item.loss)) for item in report.importance[:20]]
     yield Table(("column", "loss", "95 % interval"), rows)

@@ -224,8 +224,8 @@ def _too_few(blocks: Blocks | None) -> str:
     if blocks is None or blocks.n_blocks >= MIN_BLOCKS:
         return ""
     return (
-        f"the rows are {blocks.n_blocks} blocks of time long: at least {MIN_BLOCKS} are needed to tell how much "
-        "one differs from the next"
+        f"the rows are {blocks.n_blocks} blocks of time long: at least {MIN_BLOCKS} are needed to tell how much one "
+        "differs from the next"
     )
 
 

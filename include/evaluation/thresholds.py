@@ -31,8 +31,8 @@ class ThresholdChoice:
     def describe(self) -> str:
         """Tell the choice in a sentence."""
         told = (
-            f"precision {self.precision:.3f} and recall {self.recall:.3f} on the {self.n_rows:,} validation rows "
-            "that it was chosen on"
+            f"precision {self.precision:.3f} and recall {self.recall:.3f} on the {self.n_rows:,} validation rows that "
+            "it was chosen on"
         )
         if self.is_reached:
             return f"The threshold {self.threshold:.4g} was chosen for {self.goal}: {told}."

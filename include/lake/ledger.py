@@ -149,8 +149,7 @@ def append_promotion(lake: Lake, record: PromotionRecord) -> None:
         if record.epoch != last + 1:
             raise StalePromotionError(
                 f"promotion {record.epoch} of {record.workflow!r} ({record.alias}) does not follow the last one, "
-                f"{last}: "
-                "read the ledger again and decide anew"
+                f"{last}: read the ledger again and decide anew"
             )
         if try_append(lake, PROMOTIONS, delta, record, [Transaction(app_id, record.epoch)]):
             return

@@ -41,8 +41,7 @@ def require_intact(lake: Lake, table: str, workflow: str) -> None:
     if faults:
         raise EvidenceError(
             f"{table!r} of {workflow!r} is not as it was written: {'; '.join(faults[:3])}. Nothing is promoted on it: "
-            "restore the table "
-            "from its version before, or from a backup, and look who can write the lake's files"
+            "restore the table from its version before, or from a backup, and look who can write the lake's files"
         )
 
 
@@ -104,8 +103,7 @@ def next_link(lake: Lake, table: str, delta: DeltaTable, record: LinkedRecord) -
             seen = "there twice" if found else "gone"
             raise EvidenceError(
                 f"line {n_links} of {record.workflow!r} in {table!r} is {seen}, so nothing can follow it: restore the "
-                "table from its "
-                "version before, or from a backup"
+                "table from its version before, or from a backup"
             )
         previous = found[0]
     else:

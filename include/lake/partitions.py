@@ -145,8 +145,7 @@ class _Target:
         if recorded is not None and self.token < recorded:
             raise StaleWriterError(
                 f"partition {self.key!r} of {self.table!r} was written by a newer try (token {recorded}, this one has "
-                f"{self.token}): "
-                "nothing was written, and nothing need be: the newer try did the work"
+                f"{self.token}): nothing was written, and nothing need be: the newer try did the work"
             )
 
 

@@ -130,8 +130,7 @@ def _visible_row_type(hidden: frozenset[str]) -> type[dict[str, Any]]:
         if name in hidden:
             raise DataError(
                 f"the feature function reads column {name!r}, which is hidden from features (the target, an excluded "
-                "column or "
-                "one not known at prediction time): leave it out"
+                "column or one not known at prediction time): leave it out"
             )
 
     class VisibleRow(dict[str, Any]):
@@ -228,6 +227,6 @@ def _unusual(name: str, value: Any, function: str | None) -> float | str | None:
         number = float(value)
         return number if -_BOUND <= number <= _BOUND else _bounded(number)
     raise DataError(
-        f"{function or 'the table'} gives feature {name!r} as a {type(value).__name__}: give a number, text, a bool, "
-        "a datetime or None"
+        f"{function or 'the table'} gives feature {name!r} as a {type(value).__name__}: give a number, text, a bool, a "
+        "datetime or None"
     )

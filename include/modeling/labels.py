@@ -77,8 +77,7 @@ def classes_of(workflow: Workflow, table: pa.Table) -> tuple[Any, ...]:
     if len(found) > MAX_CLASSES:
         raise TrainingError(
             f"target column {workflow.target.column!r} holds {len(found)} classes, at most {MAX_CLASSES} can be told "
-            "apart: "
-            "group the rare ones in the query, or predict a number by target.task='regression'"
+            "apart: group the rare ones in the query, or predict a number by target.task='regression'"
         )
     return tuple(found)
 
@@ -124,8 +123,7 @@ def _target(workflow: Workflow, table: pa.Table) -> pa.ChunkedArray:
     if column.null_count:
         raise TrainingError(
             f"target column {name!r} is null in {column.null_count} of {len(column)} rows: leave such rows out in the "
-            "query, or refuse "
-            "them with expect_column_values_to_not_be_null in the suite"
+            "query, or refuse them with expect_column_values_to_not_be_null in the suite"
         )
     return column
 

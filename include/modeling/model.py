@@ -271,8 +271,8 @@ def _verified(folder: Path, expected_digest: str) -> tuple[ModelManifest, dict[s
     found = manifest_digest(manifest)
     if found != expected_digest:
         raise TamperedModelError(
-            f"the manifest in {folder} has digest {found[:12]}…, but {expected_digest[:12]}… is recorded: register "
-            "the model again"
+            f"the manifest in {folder} has digest {found[:12]}…, but {expected_digest[:12]}… is recorded: register the "
+            "model again"
         )
     _check_names(folder, manifest)
     # Each file is read once: what was verified is what is loaded.

@@ -143,8 +143,7 @@ def read_snapshot(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, part: P
     if digest_table(known) != snapshot.digest:
         raise CorruptDataError(
             f"snapshot {snapshot.snapshot_id} of {_table(workflow)!r} at version {snapshot.table_version}: the rows "
-            "differ from "
-            "the pinned digest: pin a new snapshot, and look who changed the lake's files"
+            "differ from the pinned digest: pin a new snapshot, and look who changed the lake's files"
         )
     return _part_of(known, snapshot, part)
 
@@ -224,16 +223,15 @@ def _require_history(workflow: Workflow, snapshot: Snapshot) -> None:
     if n_there < MINIMUM_COVERAGE * len(to_fit_on):
         raise HistoryTooShortError(
             f"{said}: of the {len(to_fit_on)} partitions to fit on (window "
-            f"{describe_duration(workflow.training.window)}, from "
-            f"{snapshot.train_start} to {snapshot.test_start}) {n_there} are published, at least half are needed: "
-            f"backfill {workflow.name}.ingest, train as of a later date, or declare a shorter training.window"
+            f"{describe_duration(workflow.training.window)}, from {snapshot.train_start} to {snapshot.test_start}) "
+            f"{n_there} are published, at least half are needed: backfill {workflow.name}.ingest, train as of a later "
+            "date, or declare a shorter training.window"
         )
     n_fit, minimum = snapshot.n_train + snapshot.n_validation, workflow.training.minimum_rows
     if n_fit < minimum:
         raise HistoryTooShortError(
             f"{said}: {n_fit} rows to fit on, training.minimum_rows={minimum} are needed ({snapshot.n_not_yet_known} "
-            "more were not yet "
-            "known): backfill more partitions or declare a longer training.window"
+            "more were not yet known): backfill more partitions or declare a longer training.window"
         )
     for part, n_rows in (("train", snapshot.n_train), ("validation", snapshot.n_validation), ("test", snapshot.n_test)):
         if n_rows == 0:

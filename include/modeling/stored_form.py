@@ -159,8 +159,8 @@ def load_pipeline(data: bytes) -> Any:
             return skops_io.loads(data, trusted=list(TRUSTED_TYPES))
     except Exception as error:  # whatever a malformed file may raise
         raise TamperedModelError(
-            f"model.skops can't be loaded ({type(error).__name__}): restore the file, or load it with the libraries "
-            "of its manifest"
+            f"model.skops can't be loaded ({type(error).__name__}): restore the file, or load it with the libraries of "
+            "its manifest"
         ) from error
 
 

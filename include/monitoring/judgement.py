@@ -129,8 +129,8 @@ def _judge_inputs(
         return served, unknown(reasons=(facts.trouble,))
     if facts.profile is None:
         said = (
-            f"version {served.model_version} has no profile of its training rows (it is older than profiles): "
-            "train again"
+            f"version {served.model_version} has no profile of its training rows (it is older than profiles): train "
+            "again"
         )
         return served, unknown(reasons=(said,))
     features, positions = build_features(facts.builder, served.inputs(facts.manifest.input_columns))

@@ -114,8 +114,8 @@ def judge_performance(  # noqa: PLR0913 - truth and answers, and what they are h
     bound = _bound(metric, reference, settings.drop)
     is_worse = interval.low > bound if metric in LOWER_IS_BETTER else interval.high < bound
     said = (
-        f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) in the window, {reference:.4g} "
-        "on the test rows"
+        f"{metric} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}) in the window, {reference:.4g} on "
+        "the test rows"
     )
     return Performance(
         verdict="decay" if is_worse else "ok",

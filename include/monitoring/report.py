@@ -137,10 +137,8 @@ def _feature_blocks(report: WindowReport, drifts: Sequence[FeatureDrift]) -> Ite
         return
     yield Paragraph(
         "Effect: how far the window's shares are from the training rows' (Jensen-Shannon distance, 0 equal to 1 "
-        "nothing in common, less "
-        "what chance adds). Bound: the declared minimum, or how far the training rows' own windows lay apart. p: "
-        "chance of such a "
-        "difference if nothing had changed, in view of the number of features."
+        "nothing in common, less what chance adds). Bound: the declared minimum, or how far the training rows' own "
+        "windows lay apart. p: chance of such a difference if nothing had changed, in view of the number of features."
     )
     rows = [
         (

@@ -131,8 +131,8 @@ def remove_traces(traces: Traces, rule: Forgetting, *, lake: Lake, now: datetime
     if held:
         raise ConcurrentWriteError(
             f"{len(held)} files of {held[0].table!r} were written within the last {ORPHAN_AGE} and are in no version "
-            "of it: wait until "
-            f"{rule.workflow.name}.ingest has ended and run again; what a killed process left goes once it is that old"
+            f"of it: wait until {rule.workflow.name}.ingest has ended and run again; what a killed process left goes "
+            "once it is that old"
         )
     return n_removed
 

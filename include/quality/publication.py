@@ -128,8 +128,8 @@ def _check_is_not_earlier(workflow: Workflow, report: ValidationReport, *, lake:
     if digest_table(read_partition(lake, f"{workflow.name}/raw", key, version=line.raw_version)) != report.raw_digest:
         raise StaleWriterError(
             f"{workflow.name} {key} holds rows that landed after those of this run (run {line.run_id!r}, raw version "
-            f"{line.raw_version} "
-            f"over {report.raw_version}): clear the run's first task too, so that it reads the source again"
+            f"{line.raw_version} over {report.raw_version}): clear the run's first task too, so that it reads the "
+            "source again"
         )
 
 

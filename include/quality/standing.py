@@ -130,8 +130,7 @@ def choose_partitions(
             more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
             raise PartitionNotFoundError(
                 f"nothing of {workflow.name} {', '.join(missing[:_MAX_NAMED])}{more} has landed, so there is nothing "
-                "to replay: "
-                f"run {workflow.name}.ingest for it, which asks the source"
+                f"to replay: run {workflow.name}.ingest for it, which asks the source"
             )
         return sorted(set(keys))
     if first or last:

@@ -53,8 +53,8 @@ def backfilled_reason(decision: DecisionRecord, champion: PromotionRecord | None
     said = f"version {decision.model_version} of {decision.workflow!r} is as of {decision.as_of:%Y-%m-%d %H:%M}"
     if champion is not None and champion.as_of > decision.as_of:
         return (
-            f"{said}, the champion {champion.model_version} as of {champion.as_of:%Y-%m-%d %H:%M}: a champion "
-            "never gets older by itself"
+            f"{said}, the champion {champion.model_version} as of {champion.as_of:%Y-%m-%d %H:%M}: a champion never "
+            "gets older by itself"
         )
     if decision.is_backfilled:
         return f"{said} and backfilled: a later training was possible when it was trained"
@@ -86,8 +86,7 @@ def require_override(
     if override is None:
         raise StalePromotionError(
             f"{reason}; nothing is to be done. To deploy it all the same, trigger {decision.workflow}.deploy with "
-            "model_version and "
-            "allow_backfilled"
+            "model_version and allow_backfilled"
         )
     if not override.approved_by or not override.requested_by:
         raise EvidenceError(

@@ -204,8 +204,7 @@ def _check_unchanged(
     if differing:
         raise EvidenceError(
             f"what version {version} of {workflow.name!r} was judged by is not what is there now: "
-            f"{'; '.join(differing)}. "
-            "Clear the gate task, so that it is judged again, or train again"
+            f"{'; '.join(differing)}. Clear the gate task, so that it is judged again, or train again"
         )
 
 

@@ -103,8 +103,8 @@ def require_trained_on(manifest: ModelManifest, snapshot: Snapshot, *, version: 
     own = manifest.snapshot.get("snapshot_id")
     if own != snapshot.snapshot_id:
         raise EvidenceError(
-            f"version {version} of {manifest.workflow!r} was trained on snapshot {own}, not on "
-            f"{snapshot.snapshot_id}: judge it on its own"
+            f"version {version} of {manifest.workflow!r} was trained on snapshot {own}, not on {snapshot.snapshot_id}: "
+            "judge it on its own"
         )
 
 

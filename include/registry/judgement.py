@@ -127,8 +127,7 @@ def judge_again(
         reasons = "; ".join(json.loads(again.reasons))
         raise StalePromotionError(
             f"version {version} of {name!r} was judged against champion {decision.champion_version}; against "
-            f"{again.champion_version}, "
-            f"which is champion now, the verdict is {again.verdict}: {reasons}"
+            f"{again.champion_version}, which is champion now, the verdict is {again.verdict}: {reasons}"
         )
     return again
 

@@ -152,14 +152,12 @@ def require_current(decision: DecisionRecord, *, lake: Lake, is_allowed: bool = 
         if earlier.action == "promote" and earlier.recorded_at >= decision.decided_at:
             raise StalePromotionError(
                 f"version {version} of {name!r} was promoted already (epoch {earlier.epoch}) and replaced since by "
-                f"version {now}: "
-                "judge it again, or roll back to it"
+                f"version {now}: judge it again, or roll back to it"
             )
     if decision.champion_version != now:
         raise StalePromotionError(
             f"version {version} of {name!r} was judged against champion {decision.champion_version}, but {now} is "
-            "champion now: "
-            "clear the gate task, so that it is judged against that one"
+            "champion now: clear the gate task, so that it is judged against that one"
         )
 
 

@@ -58,8 +58,8 @@ def why_not_approvable(workflow: Workflow, content: Mapping[str, Any]) -> str:
     ]
     if missing or unasked or not failed:
         return (
-            f"its evidence is not complete ({', '.join([*missing, *unasked]) or 'no failed check'}): nobody could "
-            "tell what is approved"
+            f"its evidence is not complete ({', '.join([*missing, *unasked]) or 'no failed check'}): nobody could tell "
+            "what is approved"
         )
     return ""
 

@@ -72,9 +72,8 @@ class Reproduction:
         """
         if not self.is_equal:
             raise ReproductionError(
-                f"version {self.version} of {self.workflow!r} is not reproduced: {'; '.join(self.differences)}. Do "
-                "not promote it before "
-                "the cause is found: see docs/reproducibility.md"
+                f"version {self.version} of {self.workflow!r} is not reproduced: {'; '.join(self.differences)}. Do not "
+                "promote it before the cause is found: see docs/reproducibility.md"
             )
 
 
@@ -150,9 +149,8 @@ def _declaration(workflow: Workflow, manifest: ModelManifest, *, lake: Lake, fol
     if kept is None:
         raise ReproductionError(
             f"the declaration of {workflow.name!r} has changed (then {manifest.workflow_digest[:12]}…, today "
-            f"{workflow.digest()[:12]}…), "
-            "and the old one is not in the lake (trained before declarations were kept?): check out the code of that "
-            "time, and run there"
+            f"{workflow.digest()[:12]}…), and the old one is not in the lake (trained before declarations were kept?): "
+            "check out the code of that time, and run there"
         )
     return kept
 
@@ -176,9 +174,8 @@ def _refit(workflow: Workflow, manifest: ModelManifest, *, lake: Lake, folder: P
             raise
         raise ReproductionError(
             f"the model was trained on version {snapshot.table_version} of {workflow.name}/validated, which is no "
-            "longer whole in the lake "
-            f"({error}). A retention or a vacuum has removed it: the model can be rebuilt only from a backup of the "
-            "lake"
+            f"longer whole in the lake ({error}). A retention or a vacuum has removed it: the model can be rebuilt "
+            "only from a backup of the lake"
         ) from error
     # Of an older software's declaration the digest is another one today, though it is the same declaration: it was
     # verified as it is.

@@ -84,8 +84,7 @@ def register_version(  # noqa: PLR0913 - what, and what is told of it
     if (manifest.workflow, manifest.training_id) != (name, training_id):
         raise RegistryError(
             f"the package is of training {manifest.training_id!r} of {manifest.workflow!r}, not of {training_id!r} of "
-            f"{name!r}: "
-            "register it under its own"
+            f"{name!r}: register it under its own"
         )
     tags = {TRAINING_TAG: training_id, DIGEST_TAG: manifest_digest(manifest), AS_OF_TAG: str(manifest.as_of)}
     tags[BACKFILLED_TAG] = "true" if is_backfilled else "false"
@@ -154,8 +153,7 @@ def require_as_judged(found: RegisteredVersion, *, lake: Lake) -> None:
     if decision is not None and decision.model_digest != found.model_digest:
         raise TamperedModelError(
             f"version {found.version} of {found.workflow!r} is registered with digest {found.model_digest[:12]}…, but "
-            "was judged as "
-            f"{decision.model_digest[:12]}…: its record was changed"
+            f"was judged as {decision.model_digest[:12]}…: its record was changed"
         )
 
 

@@ -72,8 +72,8 @@ class Found:
         chosen = ", ".join(f"{m.weight:.2f} {m.outcome.configuration.family}" for m in self.members)
         n_whole, best = sum(o.predictions is not None for o in self.outcomes), min(self.outcomes, key=lambda o: o.loss)
         tried = (
-            f"{len(self.outcomes)} trials ({n_whole} on all of {self.n_folds} folds) in {self.cpu_seconds:.1f} "
-            "CPU seconds"
+            f"{len(self.outcomes)} trials ({n_whole} on all of {self.n_folds} folds) in {self.cpu_seconds:.1f} CPU "
+            "seconds"
         )
         return f"{tried}; best alone: {best.configuration.family}, loss {best.loss:.4f}; chosen: {chosen}"
 

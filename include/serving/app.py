@@ -73,8 +73,8 @@ class EndpointApp:
         except SpoolFullError as error:
             logger.error("a prediction was not answered: %s", error)
             message = (
-                "the prediction cannot be logged, and unlogged ones are not answered: the endpoint's log names "
-                "the folder"
+                "the prediction cannot be logged, and unlogged ones are not answered: the endpoint's log names the "
+                "folder"
             )
             return error_answer(message, status=503, headers=(RETRY_LATER,), is_v2=is_v2)
         except ClientGoneError:

@@ -174,8 +174,7 @@ class Canary:
         if distance is not None and distance > self.terms.max_distance:
             self._fail(
                 "its scores are distributed otherwise than the champion's on the same traffic: distance "
-                f"{distance:.2f}, "
-                f"{self.terms.max_distance:g} is allowed"
+                f"{distance:.2f}, {self.terms.max_distance:g} is allowed"
             )
 
     def _distance(self) -> float | None:

@@ -144,8 +144,8 @@ class _Flow:
         if n_outside:
             raise SourceQueryError(
                 f"{self._source.query}: {n_outside} of the first {self._n_rows} rows have a {bounds.column!r} outside "
-                f"[{bounds.start:%Y-%m-%d %H:%M}, {bounds.end:%Y-%m-%d %H:%M}) UTC: compare that very column with "
-                "both bounds"
+                f"[{bounds.start:%Y-%m-%d %H:%M}, {bounds.end:%Y-%m-%d %H:%M}) UTC: compare that very column with both "
+                "bounds"
             )
         return batch
 

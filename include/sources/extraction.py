@@ -114,8 +114,7 @@ def _what_was_read(workflow: Workflow, partition_key: str, *, lake: Lake) -> Ext
     if not is_there:
         raise PartitionError(
             f"partition {partition_key!r} of {workflow.name!r} was never read, and its source keeps no history "
-            "(source.replay is "
-            "'forward_only'): it can't be backfilled; later partitions are read as their time comes"
+            "(source.replay is 'forward_only'): it can't be backfilled; later partitions are read as their time comes"
         )
     version = table_version(lake, table)
     rows = read_partition(lake, table, partition_key, version=version)

@@ -40,6 +40,5 @@ class Deadline:
         """The error to raise once time is up."""
         return SourceUnavailableError(
             f"{self.name}: not read within {self.seconds:g} s (source.timeout_seconds): retry when the database is "
-            "calmer, "
-            "add an index on the event time, or raise the timeout"
+            "calmer, add an index on the event time, or raise the timeout"
         )

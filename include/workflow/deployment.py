@@ -141,8 +141,8 @@ class Deployment(Part):
             if self.canary is not None and target.instance_count < 2:
                 raise ValueError(
                     f"instance_count={target.instance_count} of endpoint {target.endpoint_name!r} can't give a canary "
-                    "its share: "
-                    "SageMaker's canary is at most half of the instances, declare at least 2 or leave the canary out"
+                    "its share: SageMaker's canary is at most half of the instances, declare at least 2 or leave the "
+                    "canary out"
                 )
         return self
 

@@ -251,8 +251,7 @@ class Workflow(Part):
         if hidden:
             raise ValueError(
                 f"monitoring.label_key names {hidden[0]!r}, which no model reads and so no prediction keeps: name "
-                "columns that requests "
-                "carry as inputs, or hand labels in by request (docs/monitoring.md)"
+                "columns that requests carry as inputs, or hand labels in by request (docs/monitoring.md)"
             )
         return self
 

@@ -39,8 +39,8 @@ class Claim:
         """One line of the table, and below it each figure and what failed."""
         n_tests = self.n_passed + len(self.failed)
         line = (
-            f"{'SHORT' if self.failed else 'met':6} {name:14} {self.n_passed} of {n_tests} checks "
-            f"({self.seconds:.0f} s)"
+            f"{'SHORT' if self.failed else 'met':6} {name:14} {self.n_passed} of {n_tests} checks ({self.seconds:.0f} "
+            "s)"
         )
         figures = [f"         {figure}" for figure in dict.fromkeys(self.figures)]
         return "\n".join([line, *figures, *(f"       ! {failure}" for failure in self.failed)])

@@ -114,8 +114,7 @@ def fill(path: Path, rows: pa.Table, *, key: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS parcels (parcel_id INTEGER, sent_at TIMESTAMP, recorded_at TIMESTAMP, depot "
-            "TEXT,"
-            " distance_km REAL, weight_kg REAL, is_late BOOLEAN)"
+            "TEXT, distance_km REAL, weight_kg REAL, is_late BOOLEAN)"
         )
         connection.execute("DELETE FROM parcels WHERE substr(sent_at, 1, 10) = ?", [key])
         values = zip(*(column.to_pylist() for column in columns.values()), strict=True)

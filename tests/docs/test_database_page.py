@@ -42,15 +42,13 @@ def test_the_join_takes_what_was_known_then(page, tmp_path, lake):
     uri = database(
         tmp_path / "orders.db",
         "CREATE TABLE orders (order_id INT, ordered_at TEXT, recorded_at TEXT, customer_id INT, product_id INT, "
-        "quantity INT,"
-        " is_returned INT)",
+        "quantity INT, is_returned INT)",
         "CREATE TABLE customers (customer_id INT, country TEXT)",
         "CREATE TABLE prices (product_id INT, known_at TEXT, price REAL)",
         "INSERT INTO customers VALUES (7, 'NO')",
         "INSERT INTO prices VALUES (1, '2026-01-01 00:00:00', 10.0), (1, '2026-01-05 12:00:00', 12.0)",
-        "INSERT INTO orders VALUES (1, '2026-01-05 09:00:00', '2026-01-05 09:01:00', 7, 1, 3, 0),"
-        " (2, '2026-01-05 13:00:00', '2026-01-05 13:01:00', 7, 1, 3, 0), (3, '2026-01-05 14:00:00', '2026-01-05 "
-        "14:01:00', 7, 2, 1, 1)",
+        "INSERT INTO orders VALUES (1, '2026-01-05 09:00:00', '2026-01-05 09:01:00', 7, 1, 3, 0), (2, '2026-01-05 "
+        "13:00:00', '2026-01-05 13:01:00', 7, 1, 3, 0), (3, '2026-01-05 14:00:00', '2026-01-05 14:01:00', 7, 2, 1, 1)",
     )
     source = DatabaseSource(
         conn_id="db", query="extract.sql", event_time="ordered_at", known_time="recorded_at", key=("order_id",)
@@ -67,8 +65,8 @@ def test_the_incremental_workflow_keeps_every_version(page, tmp_path, lake):
     assert workflow.partition == Partition(every="day", start=workflow.partition.start)
     changed = [f"{datetime.now(UTC) - timedelta(minutes=m):%Y-%m-%d %H:%M:%S}" for m in (20, 10)]
     create = (
-        "CREATE TABLE orders (order_id INT PRIMARY KEY, ordered_at TEXT, updated_at TEXT, quantity INT, "
-        "is_returned INT)"
+        "CREATE TABLE orders (order_id INT PRIMARY KEY, ordered_at TEXT, updated_at TEXT, quantity INT, is_returned "
+        "INT)"
     )
     uri = database(
         tmp_path / "orders.db", create, f"INSERT INTO orders VALUES (1, '2026-01-05 09:00:00', '{changed[0]}', 3, 0)"

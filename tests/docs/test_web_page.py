@@ -18,8 +18,7 @@ from tests.fault_proxy import FaultProxy, status
 KEY = "2026-01-05"
 OFFER = (
     "<article class=offer id=o{n}><h2>Chair {n}</h2><b class=price>{price}</b><time "
-    "datetime='2026-01-05T1{n}:00:00+01:00'></time>"
-    "<a href=/o/{n}>more</a><i class=sold>{sold}</i></article>"
+    "datetime='2026-01-05T1{n}:00:00+01:00'></time><a href=/o/{n}>more</a><i class=sold>{sold}</i></article>"
 )
 
 

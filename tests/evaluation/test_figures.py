@@ -94,9 +94,7 @@ def test_pyplot_and_its_global_state_stay_out():
     """Drawing never imports pyplot, so nothing is shared between threads and forks."""
     code = (
         "import sys; from include.evaluation.figures import draw_figures; from include.evaluation.evaluate import "
-        "evaluate_classifier;"
-        "y, s = [0, 1] * 9, [0.1, 0.7] * 9;"
-        "draw_figures(evaluate_classifier(y, s, slices={}, random_state=0, n_bootstrap=2), y, s, metric='f1');"
-        "sys.exit('matplotlib.pyplot' in sys.modules)"
+        "evaluate_classifier;y, s = [0, 1] * 9, [0.1, 0.7] * 9;draw_figures(evaluate_classifier(y, s, slices={}, "
+        "random_state=0, n_bootstrap=2), y, s, metric='f1');sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

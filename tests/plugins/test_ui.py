@@ -267,8 +267,8 @@ def test_schedulers_and_workers_do_not_build_the_app():
     from include.settings import PROJECT_ROOT
 
     script = (
-        "import sys, updraft_plugin; print([m for m in ('updraft.ui.app', 'pyarrow', 'deltalake', 'jinja2.ext') "
-        "if m in sys.modules][:1])"
+        "import sys, updraft_plugin; print([m for m in ('updraft.ui.app', 'pyarrow', 'deltalake', 'jinja2.ext') if m "
+        "in sys.modules][:1])"
     )
     paths = f"{PROJECT_ROOT}:{PROJECT_ROOT / 'plugins'}"
     done = subprocess.run(

@@ -45,8 +45,8 @@ def test_ids_ignore_chunks_offsets_and_the_order_of_columns():
 def test_ids_are_the_same_in_another_process():
     """Python's own hash would differ: it is salted in each process."""
     code = (
-        "from tests.factories import parcel_rows; from include.quality.row_ids import compute_row_ids; "
-        "rows = parcel_rows(n_rows=20); import sys; sys.stdout.write(' '.join(compute_row_ids(rows, "
+        "from tests.factories import parcel_rows; from include.quality.row_ids import compute_row_ids; rows = "
+        "parcel_rows(n_rows=20); import sys; sys.stdout.write(' '.join(compute_row_ids(rows, "
         "rows.column_names).to_pylist()))"
     )
     rows = parcel_rows(n_rows=20)

@@ -139,8 +139,8 @@ def test_the_index_is_used_for_bound_settings(execute, postgres_uri, postgres):
         cursor.execute("ANALYZE shipments; SELECT set_config('updraft.partition_start', '2026-01-05 07:00+00', true)")
         cursor.execute(
             "EXPLAIN SELECT note FROM shipments WHERE sent_at >= "
-            "current_setting('updraft.partition_start')::timestamptz "
-            "AND sent_at < current_setting('updraft.partition_start')::timestamptz + interval '1 hour'"
+            "current_setting('updraft.partition_start')::timestamptz AND sent_at < "
+            "current_setting('updraft.partition_start')::timestamptz + interval '1 hour'"
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     connection.close()

@@ -48,8 +48,7 @@ def find_files(source: FileSource, *, window: PartitionWindow, connection_uri: s
     if not files:
         raise SourceUnavailableError(
             f"{source.path.replace(PARTITION_KEY, window.key)}: no file is there for partition {window.key}: it may "
-            "come late; if it never "
-            "will, there is nothing to read"
+            "come late; if it never will, there is nothing to read"
         )
     for file in files:
         _require_rest(file, source)
@@ -106,8 +105,7 @@ def _require_rest(file: FoundFile, source: FileSource) -> None:
     if age < source.settled:
         raise SourceUnavailableError(
             f"{file.name}: changed {max(0, int(age.total_seconds()))} s ago, so it may still be growing: it is read "
-            "once it has rested "
-            f"for {describe_duration(source.settled)} (source.settled)"
+            f"once it has rested for {describe_duration(source.settled)} (source.settled)"
         )
     if source.done_marker is not None:
         marker = marker_of(file.path, source.done_marker)

@@ -78,8 +78,8 @@ def list_entries(folder: Folder, *, limit: int) -> list[Entry]:
             continue
         if len(found) == limit:
             raise ImageFolderError(
-                f"{folder.uri_of('')}: holds more than {limit:,} files (source.max_images): cut it into partitions, "
-                "or raise the limit"
+                f"{folder.uri_of('')}: holds more than {limit:,} files (source.max_images): cut it into partitions, or "
+                "raise the limit"
             )
         found.append(entry)
     return sorted(found, key=lambda entry: entry.path)

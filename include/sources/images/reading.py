@@ -147,8 +147,7 @@ class _Reading:
         if time.monotonic() > self._end:
             raise SourceUnavailableError(
                 f"{self._folder.uri_of('')}: not read within {self._source.timeout_seconds:g} s "
-                "(source.timeout_seconds): "
-                "raise it, or cut the root into smaller partitions"
+                "(source.timeout_seconds): raise it, or cut the root into smaller partitions"
             )
 
 

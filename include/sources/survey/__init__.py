@@ -116,6 +116,5 @@ def _withheld(source: Source, error: Exception) -> SourceError:
     kind = SourceUnavailableError if isinstance(error, UpdraftError) and error.is_retryable else SourceQueryError
     return kind(
         f"the survey's source ({source.kind}: {names}) can't be read: {type(error).__name__}; what it said is "
-        "withheld, for it may quote "
-        "answers: read the source by hand, with its own declaration, to see it"
+        "withheld, for it may quote answers: read the source by hand, with its own declaration, to see it"
     )

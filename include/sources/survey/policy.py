@@ -48,8 +48,7 @@ def check_columns(source: SurveySource, names: list[str]) -> None:
     if unknown:
         raise PrivacyError(
             f"the survey has the column {_listed(unknown)}, of which its privacy policy says nothing: nothing of it "
-            "was stored; name it in "
-            "identifiers, quasi_identifiers, sensitive, free_text or keep"
+            "was stored; name it in identifiers, quasi_identifiers, sensitive, free_text or keep"
         )
     taken = sorted(privacy.pseudonym.keys() & set(names))
     if taken:

@@ -57,9 +57,8 @@ class Guard:
             for *_, address in found:
                 if not is_public(address[0]):
                     raise UnsafeAddressError(
-                        f"{host}:{port} resolves to an address that is not public: nothing was sent there; if the "
-                        "host is meant, allow it "
-                        f"by source.allow_private_hosts=({name_of_host(host, port)!r},)"
+                        f"{host}:{port} resolves to an address that is not public: nothing was sent there; if the host "
+                        f"is meant, allow it by source.allow_private_hosts=({name_of_host(host, port)!r},)"
                     )
         return [(family, address) for family, *_, address in found]
 

@@ -52,8 +52,8 @@ def read_body(response: requests.Response, *, max_bytes: int, is_cut: bool = Fal
 
 def _too_large(address: str, max_bytes: int) -> SourceQueryError:
     return SourceQueryError(
-        f"{shown(address)}: the page is larger than {max_bytes:,} bytes (source.max_page_bytes): raise it, or leave "
-        "it out"
+        f"{shown(address)}: the page is larger than {max_bytes:,} bytes (source.max_page_bytes): raise it, or leave it "
+        "out"
     )
 
 

@@ -82,8 +82,7 @@ class Crawl:
             if n_bytes > self._source.max_bytes:
                 raise SourceQueryError(
                     f"{shown(starts[0])}: the crawl is larger than {self._source.max_bytes:,} bytes "
-                    "(source.max_bytes): raise it, "
-                    "or narrow source.follow"
+                    "(source.max_bytes): raise it, or narrow source.follow"
                 )
             if visit.response is None:
                 self.n_unchanged += 1
@@ -92,9 +91,8 @@ class Crawl:
         for pattern in self._source.follow:
             if pattern not in followed:
                 raise LayoutChangedError(
-                    f"{shown(starts[0])}: no link of any of {n_pages} pages is found by source.follow {pattern!r}: "
-                    "the site's links "
-                    "have changed, or the pattern is wrong; correct it"
+                    f"{shown(starts[0])}: no link of any of {n_pages} pages is found by source.follow {pattern!r}: the "
+                    "site's links have changed, or the pattern is wrong; correct it"
                 )
         return [*self._robots, *found.values()]
 
@@ -141,8 +139,7 @@ class Crawl:
         if n_pages > self._source.max_pages:
             raise SourceQueryError(
                 f"{shown(start)}: the crawl has more than {self._source.max_pages:,} pages (source.max_pages): raise "
-                "it, "
-                "or narrow source.follow"
+                "it, or narrow source.follow"
             )
 
     def _is_host_allowed(self, url: str) -> bool:

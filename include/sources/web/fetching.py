@@ -107,8 +107,7 @@ class Fetcher:
             return fetched
         raise SourceQueryError(
             f"{shown(errand.url)}: the server answers with HTTP status {fetched.status}: correct source.start or "
-            "source.follow, "
-            "or the connection's login"
+            "source.follow, or the connection's login"
         )
 
     def _follow(self, errand: Errand) -> Fetched:

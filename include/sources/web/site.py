@@ -144,9 +144,8 @@ def _checked_page(source: WebSource, archive: Archive, kept: KeptRows, url: str)
             if before.get(name):
                 raise LayoutChangedError(
                     f"{shown(url)}: {_selector(source, name)} finds nothing on this page, where it found "
-                    f"{before[name]} on "
-                    f"{stored.fetched_at:%Y-%m-%d}: the page was rebuilt; correct the declaration, the archive is "
-                    "then read again"
+                    f"{before[name]} on {stored.fetched_at:%Y-%m-%d}: the page was rebuilt; correct the declaration, "
+                    "the archive is then read again"
                 )
     return rows
 

@@ -62,8 +62,7 @@ def aws_access(conn_id: str | None) -> AwsAccess:
     if unknown:
         raise DeploymentError(
             f"connection {conn_id!r} has the extra {', '.join(unknown)}, which Updraft does not act upon: give the "
-            "workers a role or a "
-            f"profile and leave conn_id out, or use {', '.join(sorted(_KNOWN_EXTRAS))}"
+            f"workers a role or a profile and leave conn_id out, or use {', '.join(sorted(_KNOWN_EXTRAS))}"
         )
     access_key = found.login or extra.get("aws_access_key_id") or None
     secret_key = found.password or extra.get("aws_secret_access_key") or None

@@ -26,8 +26,8 @@ class ApproveOperator(VersionStepOperator, ApprovalOperator):
     template_fields: Sequence[str] = ("training", "version", "verdict", "evaluated", "subject", "body")
     triage = (
         "waiting means that somebody is asked: answer under Required Actions. Marking this task as succeeded ships "
-        "nothing, for what "
-        "follows asks the ledger. 'Judged anew' means that the question is out of date: clear the gate task."
+        "nothing, for what follows asks the ledger. 'Judged anew' means that the question is out of date: clear the "
+        "gate task."
     )
 
     def __init__(self, *, workflow: Workflow, verdict: Any, evaluated: Any, **kwargs: Any) -> None:

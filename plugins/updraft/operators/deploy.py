@@ -34,8 +34,8 @@ class VerifyEvidenceOperator(WorkflowOperator):
     """
 
     triage = (
-        "an evidence error names what differs from the decision. Nothing was deployed, the champion still "
-        "answers. Train again."
+        "an evidence error names what differs from the decision. Nothing was deployed, the champion still answers. "
+        "Train again."
     )
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -96,8 +96,8 @@ class ApproveBackfilledOperator(ApprovalOperator):
 
     template_fields: Sequence[str] = ("subject", "body", "reason")
     triage = (
-        "'awaiting input' waits for an answer: open it under Browse > Required Actions, and read the version's "
-        "card before you do."
+        "'awaiting input' waits for an answer: open it under Browse > Required Actions, and read the version's card "
+        "before you do."
     )
 
     def __init__(self, *, workflow: Workflow, reason: Any, **kwargs: Any) -> None:
@@ -211,8 +211,8 @@ class CanaryOperator(ApprovedStepOperator):
     """
 
     triage = (
-        "the message says what the version did wrong. It was withdrawn; ledger and alias never named it, the "
-        "champion answers. Train again."
+        "the message says what the version did wrong. It was withdrawn; ledger and alias never named it, the champion "
+        "answers. Train again."
     )
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
@@ -239,8 +239,8 @@ class PromoteOperator(ApprovedStepOperator):
     """
 
     triage = (
-        "clear this task: a promotion that was cut short is completed. 'stale' means that a newer champion "
-        "stands: nothing is to be done."
+        "clear this task: a promotion that was cut short is completed. 'stale' means that a newer champion stands: "
+        "nothing is to be done."
     )
 
     def execute(self, context: Any) -> dict[str, Any]:

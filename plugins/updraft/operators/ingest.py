@@ -43,8 +43,8 @@ class CollectOperator(WaitingOperator):
     """
 
     triage = (
-        "the message names the address or the connection. What had landed stays; once the source answers, clear "
-        "this task."
+        "the message names the address or the connection. What had landed stays; once the source answers, clear this "
+        "task."
     )
 
     def execute(self, context: Any, event: Any = None) -> list[dict[str, Any]]:
@@ -81,8 +81,7 @@ class ExtractOperator(WaitingOperator):
 
     triage = (
         "the message names the connection, table or column. Nothing was written; once the source answers, clear this "
-        "task. "
-        "A partition that is not over yet is refused: run it later."
+        "task. A partition that is not over yet is refused: run it later."
     )
 
     def execute(self, context: Any, event: Any = None) -> dict[str, Any]:
@@ -118,10 +117,9 @@ class ValidateOperator(WorkflowOperator):
     template_fields: Sequence[str] = ("extracted",)
     triage = (
         "if the message names a table rule that the partition breaks, nothing is published: see its Data Docs page, "
-        "mend the source or the "
-        "suite, then clear from extract. Otherwise clear this task: publishing again gives the same bytes. A message "
-        "with 'fenced' means "
-        "that a newer try has already published this partition, and nothing is to be done."
+        "mend the source or the suite, then clear from extract. Otherwise clear this task: publishing again gives the "
+        "same bytes. A message with 'fenced' means that a newer try has already published this partition, and nothing "
+        "is to be done."
     )
 
     def __init__(self, *, extracted: Any, **kwargs: Any) -> None:

@@ -22,8 +22,8 @@ class RetentionOperator(WorkflowOperator):
     """
 
     triage = (
-        "clear this task: what was removed stays removed, and the rest follows. If the ingest ran meanwhile, "
-        "wait until it has ended."
+        "clear this task: what was removed stays removed, and the rest follows. If the ingest ran meanwhile, wait "
+        "until it has ended."
     )
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -48,8 +48,8 @@ class TidyTablesOperator(WorkflowOperator):
     """Merge small files of a workflow's tables, and remove what replaced versions and killed processes left behind."""
 
     triage = (
-        "clear this task: nothing that a reader, a model or the ledger needs is ever removed. A failed round "
-        "loses nothing."
+        "clear this task: nothing that a reader, a model or the ledger needs is ever removed. A failed round loses "
+        "nothing."
     )
 
     def execute(self, context: Any) -> list[dict[str, Any]]:

@@ -44,8 +44,8 @@ class JudgeWindowOperator(WorkflowOperator, SkipMixin):
     template_fields: Sequence[str] = ("collected",)
     triage = (
         "drift, decay and unknown are answers, not faults: this task is then green, and its log and report say why. "
-        "It fails only if "
-        "lake or registry do not answer; clear it then. A window is judged once, so clearing asks for nothing twice."
+        "It fails only if lake or registry do not answer; clear it then. A window is judged once, so clearing asks "
+        "for nothing twice."
     )
     operator_extra_links = (WindowReportLink(),)
 

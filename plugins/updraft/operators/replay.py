@@ -41,8 +41,7 @@ class ReplayOperator(UpdraftOperator):
 
     triage = (
         "the message names the partition or the field of the form. Clear this task once that is mended: a partition "
-        "that was "
-        "replayed already is not written again."
+        "that was replayed already is not written again."
     )
 
     def __init__(self, *, workflows: Sequence[Workflow], **kwargs: Any) -> None:
@@ -126,8 +125,7 @@ class RequirePublishedOperator(UpdraftOperator):
     template_fields: Sequence[str] = ("replayed",)
     triage = (
         "the message names the rules that still stop a partition. Mend the suite or the source, and start another "
-        "replay; "
-        "the partitions that passed are published, and stay so."
+        "replay; the partitions that passed are published, and stay so."
     )
 
     def __init__(self, *, replayed: Any, **kwargs: Any) -> None:

@@ -14,8 +14,8 @@ from updraft.periods import refuse_unknown_params
 
 TRIAGE = (
     "the message names what differs: a line of the record, a stored file, the seed, rows of a partition, a library. "
-    "Nothing was changed "
-    "or deployed by it. What each of them means, and what to do, stands in docs/reproducibility.md."
+    "Nothing was changed or deployed by it. What each of them means, and what to do, stands in "
+    "docs/reproducibility.md."
 )
 
 

@@ -29,8 +29,7 @@ class RollBackOperator(UpdraftOperator):
 
     triage = (
         "the message says why nothing was rolled back, or which endpoint does not follow yet: clear this task once it "
-        "answers. "
-        "The ledger's line, if there is one, stands."
+        "answers. The ledger's line, if there is one, stands."
     )
 
     def __init__(self, *, workflows: Sequence[Workflow], **kwargs: Any) -> None:
@@ -76,9 +75,8 @@ def _version_to_withdraw(lake: Lake, workflow_name: str, *, by: str) -> str:
         return str(champion.previous_version)
     if by in read_ledger(lake, PROMOTIONS, workflow=workflow_name)["decided_by"].to_pylist():
         raise StalePromotionError(
-            f"this run has rolled {workflow_name!r} back already, and version {champion.model_version} became "
-            "champion since: to withdraw "
-            "that one, start another run"
+            f"this run has rolled {workflow_name!r} back already, and version {champion.model_version} became champion "
+            "since: to withdraw that one, start another run"
         )
     return champion.model_version
 

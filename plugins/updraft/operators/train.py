@@ -234,8 +234,8 @@ class GateOperator(VersionStepOperator):
 
     triage = (
         "skipped means refused: the reasons stand in the log and in ledger/decisions. Marking this task as succeeded "
-        "ships nothing, "
-        "for what follows asks the ledger, not this task. Mend the data or the declaration and train again."
+        "ships nothing, for what follows asks the ledger, not this task. Mend the data or the declaration and train "
+        "again."
     )
     operator_extra_links: tuple[BaseOperatorLink, ...] = (ModelCardLink(), ReusedFromLink())
 

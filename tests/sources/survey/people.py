@@ -35,8 +35,7 @@ KEY = f"{DAY:%Y-%m-%d}"
 SECRET = "a key of the tests that is longer than thirty-two bytes"
 COLUMNS = (
     "answer_id INTEGER, email TEXT, name TEXT, phone TEXT, age INTEGER, postcode TEXT, born TEXT, satisfaction "
-    "INTEGER, "
-    "is_promoter INTEGER, comment TEXT, consent TEXT, answered_at TEXT, received_at TEXT"
+    "INTEGER, is_promoter INTEGER, comment TEXT, consent TEXT, answered_at TEXT, received_at TEXT"
 )
 NAMES = [column.split()[0] for column in COLUMNS.split(", ")]
 QUERY = f"""

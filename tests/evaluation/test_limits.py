@@ -88,6 +88,7 @@ def test_a_gap_between_groups(rng, south, expected, words):
     assert judge(evidence, Gate()).verdict == "PROMOTE"  # the control: without a limit it ships
 
 
+@pytest.mark.claim("gate")
 def test_equal_groups_are_seldom_called_unequal(rng):
     """
     Eight groups, 28 pairs: an interval for all of them at once, so that at most 5 % of 60 gaps are surely above 0 (3; 9

@@ -90,6 +90,7 @@ def _false_answers(*, block: timedelta | None, n_pairs: int) -> int:
     return found
 
 
+@pytest.mark.claim("gate")
 def test_blocks_keep_the_level_where_rows_depend_on_each_other():
     """
     AR(1) errors with .9: of 80 pairs 4 may be told apart at 5 % (99.9 % bound: 12). Drawn one by one, more than a third

@@ -56,6 +56,7 @@ def test_drift_that_lasts_asks_for_one_training(production):
     assert "window 2026-02-04 asked already, and cool_down is 1 week" in found[3].decision
 
 
+@pytest.mark.claim("monitoring")
 def test_a_request_is_made_again_by_a_retry_and_not_by_a_run_long_after(production):
     request = drifting(production, 3)[2].request
     assert production.judge(WEDNESDAY).request == request
@@ -78,6 +79,7 @@ def test_a_backfill_of_old_windows_asks_for_nothing(production):
     assert "is over for more than cool_down" in production.lines()[5].request
 
 
+@pytest.mark.claim("monitoring")
 def test_a_backfill_within_the_cool_down_asks_once(production):
     later = AS_OF + timedelta(days=6, hours=2)
     for day in days(6, start=AS_OF):
@@ -103,6 +105,7 @@ def test_drift_of_a_version_that_no_longer_serves_asks_for_nothing(production):
     assert f"version {production.version} answered then, the champion is 9" in found.decision
 
 
+@pytest.mark.claim("monitoring")
 def test_windows_that_cannot_be_judged_neither_count_nor_break_the_row(production):
     for day, n_rows in zip(days(4, start=AS_OF), (300, 300, 10, 300), strict=True):
         production.publish(day, production.serve(day, n_rows=n_rows, change=further))
@@ -111,6 +114,7 @@ def test_windows_that_cannot_be_judged_neither_count_nor_break_the_row(productio
     assert found.request is not None
 
 
+@pytest.mark.claim("monitoring")
 def test_an_ok_window_breaks_the_row(production):
     for day, change in zip(days(4, start=AS_OF), (further, further, None, further), strict=True):
         production.publish(day, production.serve(day, change=change))
@@ -221,6 +225,7 @@ def test_a_small_window_of_wrong_answers_is_not_sure_enough(production):
     assert own.lines("performance") == []
 
 
+@pytest.mark.claim("monitoring")
 def test_labels_that_never_come_end_in_unknown(production):
     production.serve(MONDAY)
     for day in days(12, start=AS_OF):

@@ -179,6 +179,7 @@ def test_a_champion_that_cannot_read_the_rows_scores_nan(house: House) -> None:
     assert np.isnan(champion_scores(champion, retyped)).all()
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.parametrize("crash_at", ["judge.before_evidence", "judge.before_ledger", "judge.after_ledger"])
 def test_killed_while_judging_a_rerun_leaves_one_decision(house: House, crash_at: str) -> None:
     version = house.register("monday3")

@@ -118,6 +118,7 @@ def collect_in_process(folder: Path, name: str, crash_at: str) -> int:
     ).returncode
 
 
+@pytest.mark.claim("kills")
 @pytest.mark.parametrize(
     "moment", ["predictions.before_numbering", "predictions.before_commit", "predictions.before_deletion"]
 )

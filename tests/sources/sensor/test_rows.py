@@ -53,6 +53,7 @@ def split(workflow, rows):
     return split_partition(raw, suite=load_suite(workflow.expectations_path), source=workflow.source)
 
 
+@pytest.mark.claim("accounts")
 def test_ten_thousand_bad_messages_are_quarantined_each_for_its_reason(tmp_path, lake):
     workflow = declare(tmp_path / "w", max_payload_bytes=20_000)
     arrived = TENTH + timedelta(hours=5)

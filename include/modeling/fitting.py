@@ -28,14 +28,21 @@ from include.modeling.features import FeatureBuilder, builder_of_workflow
 from include.modeling.frame import FeatureColumn, feature_columns_of, feature_frame
 from include.modeling.labels import Labels, classes_of, labels_of, require_variety
 from include.modeling.model import Golden, Model, ModelManifest, load_model, manifest_digest, save_model
-from include.modeling.profile import PROFILE_FILE, FeatureProfile, TrainingProfile, profile_rows, profile_values
+from include.modeling.profile import (
+    PROFILE_FILE,
+    FeatureProfile,
+    TrainingProfile,
+    profile_rows,
+    profile_values,
+    with_usual_distances,
+)
 from include.modeling.schema import coerce_row, iterate_rows
 from include.modeling.search import load_search_data, problem_of
 from include.modeling.snapshot import Snapshot, read_snapshot
 from include.modeling.trials import Trial, leaderboard
 from include.modeling.warm_start import keep_for_next
 from include.selection.ensemble import WeightedEnsemble
-from include.selection.families import Configuration
+from include.selection.families import Configuration, predict_with
 from include.selection.problem import Problem
 from include.selection.trial import fit_whole
 from include.workflow import Workflow
@@ -153,7 +160,8 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
     features = builder.build_table(table)
     columns = feature_columns_of(features)
     problem = replace(problem_of(workflow, columns, classes=classes, y=labels), random_state=chosen.random_state)
-    pipeline = _fit(chosen, problem, feature_frame(features, columns), labels)
+    frame = feature_frame(features, columns)
+    pipeline = _fit(chosen, problem, frame, labels)
     manifest = _manifest(workflow, snapshot, chosen=chosen, builder=builder, columns=columns, table=table)
     manifest = replace(
         manifest, classes=classes, threshold=chosen.threshold, training_id=training_id, created_by_run=created_by_run
@@ -164,6 +172,10 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
     saved = save_model(folder, manifest=manifest, pipeline=pipeline, builder=builder, golden=golden)
     _require_same_predictions(folder, saved, golden)
     answers = _profile_answers(model, test)
+    if answers is not None:
+        fitted = predict_with(pipeline, frame, n_classes=manifest.n_classes)
+        stretch = datetime.fromisoformat(snapshot.test_end) - datetime.fromisoformat(snapshot.test_start)
+        answers = with_usual_distances(answers, fitted, _times(table), stretch=stretch)
     profile = TrainingProfile(
         n_rows=table.num_rows,
         start=snapshot.train_start,

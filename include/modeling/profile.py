@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,8 +150,37 @@ def profile_values(name: str, kind: FeatureKind, values: Values, times: npt.NDAr
     cells = empty.cells(values)
     counts = np.bincount(cells, minlength=len(empty.counts))
     kept = {item.name: getattr(empty, item.name) for item in fields(FeatureProfile)}
-    usual = {every: found for every in _SECONDS if (found := _usual(cells, counts, times, every)) is not None}
+    usual = _usual(cells, times, references=counts[None, :].astype(np.float64))
     return FeatureProfile(**{**kept, "counts": tuple(int(n) for n in counts), "usual": usual})
+
+
+def with_usual_distances(
+    answers: FeatureProfile, predicted: Values, times: npt.NDArray[np.datetime64], *, stretch: timedelta
+) -> FeatureProfile:
+    """
+    Add to a profile of a model's answers to its test rows what is usual between one time and another.
+
+    The test rows are often of a single week, and tell nothing of how a week differs from the next; the rows that the
+    model was fitted on do. Each stretch of them, as long as the test rows, is a reference for each window, and the
+    largest distance that is no chance is usual.
+
+    Parameters
+    ----------
+    answers : FeatureProfile
+        Of the test rows.
+    predicted : float64 array of shape (n_rows,)
+        The model's answers to the rows that it was fitted on.
+    times : ndarray of datetime64, of shape (n_rows,)
+        When their events took place.
+    stretch : timedelta
+        How long the test rows go on, at least a second.
+
+    """
+    cells = answers.cells(predicted)
+    references = _count_windows(cells, len(answers.counts), times, seconds=int(stretch.total_seconds()))
+    if len(references) < _LEAST_WINDOWS:
+        return replace(answers, usual={})
+    return replace(answers, usual=_usual(cells, times, references=references))
 
 
 def as_numbers(values: Values, kind: FeatureKind) -> npt.NDArray[np.float64]:
@@ -223,23 +253,35 @@ def _cut_categories(name: str, values: Values) -> FeatureProfile:
 
 
 def _usual(
-    cells: npt.NDArray[np.intp], counts: Counts, times: npt.NDArray[np.datetime64], every: Every
-) -> float | None:
-    """How far windows of the training rows lie from all of them, at most; None with too few windows to tell."""
-    seconds = np.asarray(times, dtype="datetime64[s]").astype(np.int64)
-    windows = np.unique((seconds - _MONDAY) // _SECONDS[every], return_inverse=True)[1]
-    n_cells = len(counts)
-    table = np.bincount(windows * n_cells + cells, minlength=(int(windows.max(initial=-1)) + 1) * n_cells).reshape(
-        -1, n_cells
-    )
-    large = table[table.sum(axis=1) >= _LEAST_WINDOW_ROWS].astype(np.float64)
-    if len(large) < _LEAST_WINDOWS:
+    cells: npt.NDArray[np.intp], times: npt.NDArray[np.datetime64], *, references: npt.NDArray[np.float64]
+) -> dict[str, float]:
+    found = {
+        every: _furthest(references, _count_windows(cells, references.shape[1], times, seconds=seconds))
+        for every, seconds in _SECONDS.items()
+    }
+    return {every: value for every, value in found.items() if value is not None}
+
+
+def _count_windows(
+    cells: npt.NDArray[np.intp], n_cells: int, times: npt.NDArray[np.datetime64], *, seconds: int
+) -> npt.NDArray[np.float64]:
+    """Counts of the cells in each window, of shape (n_windows, n_cells); windows of few rows are left out."""
+    moments = np.asarray(times, dtype="datetime64[s]").astype(np.int64)
+    windows = np.unique((moments - _MONDAY) // seconds, return_inverse=True)[1]
+    n_windows = int(windows.max(initial=-1)) + 1
+    table = np.bincount(windows * n_cells + cells, minlength=n_windows * n_cells).reshape(-1, n_cells)
+    return table[table.sum(axis=1) >= _LEAST_WINDOW_ROWS].astype(np.float64)
+
+
+def _furthest(references: npt.NDArray[np.float64], windows: npt.NDArray[np.float64]) -> float | None:
+    """How far a window lies from a reference, at most; None with too few windows to tell."""
+    if len(windows) < _LEAST_WINDOWS:
         return None
-    whole = counts.astype(np.float64)
-    distances = distance(whole, large)
+    distances = np.stack([distance(reference, windows) for reference in references])
     # The largest of many distances would be noise: it counts only if the window differs for sure, in view of their
     # number.
-    for i in np.argsort(-distances):
-        if homogeneity_p_value(whole, large[i]) <= _SURE / len(large):
-            return float(distances[i])
+    for i in np.argsort(-distances, axis=None):
+        reference, window = np.unravel_index(i, distances.shape)
+        if homogeneity_p_value(references[reference], windows[window]) <= _SURE / distances.size:
+            return float(distances[reference, window])
     return 0.0

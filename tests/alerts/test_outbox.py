@@ -223,6 +223,7 @@ DELIVER = "from tests.alerts.workers import outbox_of\noutbox_of(arguments).deli
 
 
 @pytest.mark.parametrize(("crash_at", "n_copies"), [("alert.before_send", 1), ("alert.after_send", 2)])
+@pytest.mark.claim("alerts")
 def test_a_sender_that_dies_loses_no_message(
     lake: Lake, hook: HookSink, outbox: Outbox, crash_at: str, n_copies: int
 ) -> None:

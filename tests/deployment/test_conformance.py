@@ -25,6 +25,11 @@ TARGETS = ("local", "sagemaker")
 ROLL_BACK_SECONDS = 30
 
 
+LOCAL_QUICKLY = pytest.mark.parametrize(
+    "site", ["local", pytest.param("sagemaker", marks=pytest.mark.claim("deployment"))], indirect=True
+)
+
+
 @pytest.fixture(params=TARGETS)
 def site(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Site]:
     """A site of each target, without a champion."""
@@ -51,9 +56,7 @@ def candidate_of(site: Site, champion: str, training: str = "monday3b") -> str:
     return version
 
 
-@pytest.mark.parametrize(
-    "site", ["local", pytest.param("sagemaker", marks=pytest.mark.claim("deployment"))], indirect=True
-)
+@LOCAL_QUICKLY
 def test_versions_follow_each_other_and_leave_nothing_behind(site: Site, champion: str) -> None:
     """Staged, tested, tried on half of the traffic, promoted; all again changes nothing."""
     assert site.state() == (champion, champion, champion, 1)
@@ -108,6 +111,7 @@ def test_a_version_that_fails_its_smoke_test_is_gone(site: Site, champion: str) 
     assert site.leftovers() == {}
 
 
+@LOCAL_QUICKLY
 def test_a_version_that_errs_is_withdrawn_from_its_canary(site: Site, champion: str) -> None:
     assert withdraw(site, champion, "error") < ROLL_BACK_SECONDS
 

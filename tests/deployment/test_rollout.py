@@ -101,6 +101,7 @@ def test_a_version_goes_into_production_and_the_next_replaces_it(house: House, e
         (("monday3", "monday3b"), "REJECT"),
     ],
 )
+@pytest.mark.claim("deployment")
 def test_what_was_judged_against_another_champion_is_judged_again(
     house: House, order: tuple[str, str], verdict: str
 ) -> None:
@@ -171,6 +172,7 @@ def test_without_evidence_nothing_reaches_an_endpoint(house: House) -> None:
         verify_evidence(house.workflow, version, lake=house.lake, registry=house.registry)
 
 
+@pytest.mark.claim("deployment")
 def test_an_older_version_is_stale_at_the_first_step(house: House) -> None:
     newer, older = house.register("monday4"), house.register("monday3")
     house.decide(newer, None)
@@ -201,6 +203,7 @@ def test_an_endpoint_that_is_down_is_tried_again_later(house: House) -> None:
     assert state(house) == (version, version, 1)
 
 
+@pytest.mark.claim("deployment")
 def test_a_wrong_token_is_told(house: House, endpoint: ThreadEndpoint) -> None:
     targets = at(house, url(endpoint), endpoint_token="wrong")
     with pytest.raises(DeploymentError, match=r"401.*is UPDRAFT_ENDPOINT_TOKEN the same there"):
@@ -298,6 +301,7 @@ def test_an_endpoint_that_does_not_switch_is_rolled_back(house: House) -> None:
             promoted(house, second, targets)
 
 
+@pytest.mark.claim("deployment")
 def test_an_endpoint_that_follows_nobody_is_told(house: House) -> None:
     first, second = house.register("monday3"), house.register("monday3b")
     house.decide(first, None)

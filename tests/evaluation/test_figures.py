@@ -35,6 +35,7 @@ def test_all_figures_are_drawn_large_enough():
     assert all(width >= 700 and height >= 200 for width, height in map(size_of, figures.values()))
 
 
+@pytest.mark.claim("gate")
 def test_more_slices_make_a_higher_figure(rng):
     y_true, y_score = rng.random(600) < 0.5, rng.random(600)
     low, high = (size_of(draw(y_true, y_score, code=rng.integers(0, n, 600))["slices.png"])[1] for n in (2, 20))
@@ -46,7 +47,13 @@ def test_one_class_leaves_out_the_curves_it_does_not_have():
     assert set(draw([0] * 40, np.linspace(0, 1, 40), code=["a"] * 40)) == {"calibration.png", "slices.png"}
 
 
-@pytest.mark.parametrize("label", ["costs $5 to $9", "x" * 300, "two\nlines", "", "日本"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "costs $5 to $9",
+        *(pytest.param(label, marks=pytest.mark.claim("gate")) for label in ("x" * 300, "two\nlines", "", "日本")),
+    ],
+)
 def test_odd_labels_are_drawn(label, rng):
     """No formula, no endless label; a warning (a missing glyph, say) would fail the test."""
     draw(rng.random(80) < 0.5, rng.random(80), code=[label] * 60 + ["other"] * 20)
@@ -90,6 +97,7 @@ def test_the_difference_of_every_task_is_drawn(task, metric, draw, rng):
     assert size_of(draw_difference(evidence, Gate())["difference.png"])[0] > 700
 
 
+@pytest.mark.claim("gate")
 def test_pyplot_and_its_global_state_stay_out():
     """Drawing never imports pyplot, so nothing is shared between threads and forks."""
     code = (

@@ -133,6 +133,7 @@ def test_each_check_alone_forces_its_verdict_and_says_why(case):
     assert reason in verdict.reasons[0]
 
 
+@pytest.mark.claim("gate")
 def test_better_than_naive_perhaps_by_chance_is_held():
     verdicts = [
         judge(draw_evidence(seed=s, n_rows=200, noise=12, champion_noise=14), Gate(minimum_rows=20)) for s in range(20)

@@ -221,7 +221,12 @@ def answers_of(rng, task: str, y: np.ndarray, kind: str, n_classes: int) -> np.n
     return found[kind]
 
 
-@pytest.mark.parametrize("task", ["classification", "multiclass", "regression", "forecasting"])
+OTHER_TASKS = [
+    pytest.param(task, marks=pytest.mark.claim("gate")) for task in ("multiclass", "regression", "forecasting")
+]
+
+
+@pytest.mark.parametrize("task", ["classification", *OTHER_TASKS])
 def test_a_sound_gate_never_stumbles_over_itself(rng, task):
     """
     Few rows, one class, constant targets, perfect and absurd models, any metric and rule: no or wait, but never

@@ -63,6 +63,7 @@ def draw_values(seed, *, n_rows):
 
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.integers(2, 5), st.sampled_from([1, 3, None]), st.booleans())
 @settings(max_examples=60, deadline=None)
+@pytest.mark.claim("gate")
 def test_several_classes_equal_scikit_learn_on_any_rows_and_weights(seed, n_rows, n_classes, n_levels, is_weighted):
     y, p = draw_classes(seed, n_rows=n_rows, n_classes=n_classes, n_levels=n_levels)
     w = np.random.default_rng(seed).integers(1, 5, n_rows).astype(float) if is_weighted else np.ones(n_rows)

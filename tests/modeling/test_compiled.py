@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,18 @@ COMPILED = [
 LINEAR, BOOSTING, HIST, FOREST = (
     next(c for c in COMPILED if c.family == f) for f in ("linear", "boosting", "hist_boosting", "forest")
 )
+
+
+def some_of(configurations: Iterable[Configuration]) -> list[Any]:
+    """Parameters of a test: the first configuration of each family, the others as a claim."""
+    seen: set[str] = set()
+    found = []
+    for c in configurations:
+        found.append(pytest.param(c, marks=pytest.mark.claim("serving") if c.family in seen else ()))
+        seen.add(c.family)
+    return found
+
+
 ROWS = pa.concat_tables([parcel_rows(day=day, n_rows=400) for day in days(5)])
 
 
@@ -76,7 +88,7 @@ def strange_rows(model: Model, n_rows: int = 1000) -> list[Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "configuration", COMPILED, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.view}"
+    "configuration", some_of(COMPILED), ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.view}"
 )
 def test_compiled_scores_are_the_pipelines(trained: Trained, configuration: Configuration) -> None:
     model = model_of(trained, configuration)
@@ -100,6 +112,7 @@ def test_rare_categories_and_none_missing(trained: Trained, min_frequency: int) 
     np.testing.assert_allclose(scorer(rows), model.predict(rows), rtol=0, atol=1e-12)
 
 
+@pytest.mark.claim("serving")
 def test_a_weighted_ensemble_is_compiled(trained: Trained) -> None:
     members = [model_of(trained, configuration).pipeline for configuration in (LINEAR, BOOSTING, FOREST)]
     model = model_of(trained, WeightedEnsemble(members=members, weights=[0.5, 0.3, 0.2]))
@@ -110,7 +123,9 @@ def test_a_weighted_ensemble_is_compiled(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize(
-    "configuration", PORTFOLIO, ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.params.get('target')}"
+    "configuration",
+    some_of(PORTFOLIO),
+    ids=lambda c: f"{c.family}-{next(iter(c.params.values()))}-{c.params.get('target')}",
 )
 def test_numbers_are_compiled(trained: Trained, configuration: Configuration) -> None:
     """An amount to predict, in each family that can be compiled; the others say that they can't."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import DataError
-from include.modeling.profile import PROFILE_FILE, TrainingProfile, profile_rows, profile_values, read_profile
+from include.evaluation.divergence import distance
+from include.modeling.profile import (
+    PROFILE_FILE,
+    TrainingProfile,
+    profile_rows,
+    profile_values,
+    read_profile,
+    with_usual_distances,
+)
 from include.selection.columns import FeatureColumn
 
 MONDAY = np.datetime64("2026-01-05T00:00")
@@ -103,6 +112,27 @@ def test_windows_that_differ_by_chance_alone_are_not_unusual(rng):
     profile = profile_values("x", "number", rng.normal(size=60_000), moments)
     # Of 672 hours with some 90 rows each, the one that lies furthest away by chance is 0.2 away.
     assert profile.usual == {"hour": 0.0, "day": 0.0, "week": 0.0}
+
+
+def test_what_differs_by_week_is_usual_for_answers_to_one_week_alone(rng):
+    """Eight weeks whose answers move to and fro; the test rows are of one of them."""
+    moments = MONDAY + (np.sort(rng.integers(0, 56 * 86_400, 16_000))).astype("timedelta64[s]")
+    weeks = ((moments - MONDAY) // np.timedelta64(7, "D")).astype(int)
+    fitted = rng.normal(size=16_000) + np.array([0, 0.5, -0.5, 0, 0.5, -0.5, 0, 0.5])[weeks]
+    last = moments >= MONDAY + np.timedelta64(49, "D")
+    answers = profile_values("prediction", "number", fitted[last], moments[last])
+    usual = with_usual_distances(answers, fitted, moments, stretch=timedelta(days=7)).usual["week"]
+    furthest = max(
+        distance(answers.count(fitted[weeks == a]).astype(float), answers.count(fitted[weeks == b])[None, :])[0]
+        for a in range(8)
+        for b in range(8)
+    )
+    assert usual == pytest.approx(furthest)
+    assert usual > 0.2
+    calm = with_usual_distances(answers, rng.normal(size=16_000), moments, stretch=timedelta(days=7))
+    assert calm.usual["week"] == 0.0
+    short = with_usual_distances(answers, fitted[weeks < 3], moments[weeks < 3], stretch=timedelta(days=7))
+    assert short.usual == {}
 
 
 def test_too_few_windows_tell_of_no_usual_distance(rng):

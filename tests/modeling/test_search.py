@@ -71,6 +71,7 @@ def test_a_metric_that_is_better_when_lower_is_ranked_so(trained: Trained) -> No
     assert len(list_files(trained.lake, folder)) == 3
 
 
+@pytest.mark.claim("search")
 def test_workers_share_the_trials(trained: Trained) -> None:
     shares = [search_all(trained, "shared", worker=worker, n_workers=3, max_trials=4) for worker in range(3)]
     numbers = [[int(path.rsplit("/", 1)[1][:4]) for path in share] for share in shares]

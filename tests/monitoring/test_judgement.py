@@ -89,6 +89,7 @@ def test_a_backfill_within_the_cool_down_asks_once(production):
     assert sum(line.is_requested for line in production.lines()) == 1
 
 
+@pytest.mark.claim("monitoring")
 def test_without_newer_rows_no_training_is_asked_for(production):
     for day in (MONDAY, TUESDAY, WEDNESDAY):
         production.serve(day, change=further)
@@ -143,6 +144,7 @@ def test_missing_traffic_is_named(production):
     )
 
 
+@pytest.mark.claim("monitoring")
 def test_a_window_that_was_unknown_is_judged_once_its_answers_are_there(production):
     assert production.judge(MONDAY).verdict == "unknown"
     production.serve(MONDAY)
@@ -168,6 +170,7 @@ def test_a_version_that_is_gone_is_unknown_with_its_reason(production):
     assert "77" in found.reasons[0]
 
 
+@pytest.mark.claim("monitoring")
 def test_the_last_version_that_answered_enough_is_judged_and_the_others_are_named(production):
     production.serve(MONDAY)
     found = production.judge(MONDAY)
@@ -197,6 +200,7 @@ def test_labels_in_instalments_give_no_verdict_before_the_coverage_and_then_exac
     assert line.low <= line.value <= line.high
 
 
+@pytest.mark.claim("monitoring")
 def test_labels_are_not_looked_at_before_their_delay(production):
     production.publish(MONDAY, production.serve(MONDAY))
     assert production.judge(MONDAY, now=TUESDAY + timedelta(hours=23)).n_waiting == 0

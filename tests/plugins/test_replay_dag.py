@@ -145,6 +145,7 @@ def test_everything_held_back_is_replayed_and_only_what_changed_is_told(parcels)
     }
 
 
+@pytest.mark.claim("accounts")
 def test_a_second_replay_tells_nobody_and_writes_nothing(parcels):
     parcels.mend(minimum=1)
     parcels.run()
@@ -155,6 +156,7 @@ def test_a_second_replay_tells_nobody_and_writes_nothing(parcels):
     assert read_ledger(open_lake(), RUNS).num_rows == lines
 
 
+@pytest.mark.claim("accounts")
 def test_a_partition_that_stays_stopped_makes_the_run_red_but_keeps_no_other_from_being_healed(parcels):
     parcels.mend()
     ran = parcels.run()
@@ -173,18 +175,19 @@ def test_a_dry_run_counts_and_changes_nothing(parcels):
     assert latest_run(open_lake(), "parcels", HEALABLE).run_id == "ingest"
 
 
-@pytest.mark.parametrize(
-    "conf",
-    [
-        {"partitions": ["2026-01-05"], "partitoins": []},
-        {"partitions": ["2026-02-30"]},
-        {"partitions": [f"{KEYS[0]}\n"]},  # a pattern's $ lets it through
-        {"partitions": ["2025-01-01"]},
-        {"first_partition": KEYS[1], "last_partition": KEYS[0]},
-        {"partitions": [KEYS[0]], "first_partition": KEYS[0]},
-    ],
-    ids=["unknown field", "no such day", "a line's end", "nothing landed", "backwards", "list and range"],
-)
+HOSTILE = pytest.mark.claim("hostile")
+NONSENSE = [
+    pytest.param({"partitions": ["2026-01-05"], "partitoins": []}, id="unknown field"),
+    pytest.param({"partitions": ["2026-02-30"]}, id="no such day", marks=HOSTILE),
+    # A pattern's $ lets it through.
+    pytest.param({"partitions": [f"{KEYS[0]}\n"]}, id="a line's end", marks=HOSTILE),
+    pytest.param({"partitions": ["2025-01-01"]}, id="nothing landed"),
+    pytest.param({"first_partition": KEYS[1], "last_partition": KEYS[0]}, id="backwards", marks=HOSTILE),
+    pytest.param({"partitions": [KEYS[0]], "first_partition": KEYS[0]}, id="list and range", marks=HOSTILE),
+]
+
+
+@pytest.mark.parametrize("conf", NONSENSE)
 def test_a_conf_that_makes_no_sense_fails_the_first_task_and_writes_nothing(parcels, conf):
     parcels.mend(minimum=1)
     ran = parcels.run(**conf)

@@ -80,6 +80,7 @@ def test_a_weekday_is_held_against_its_own(lake, tmp_path):
         judge(lake, tmp_path, day_rows(21, n_rows=200), volume(by_weekday=True), day=21)
 
 
+@pytest.mark.claim("validation")
 def test_only_what_lies_before_counts(lake, tmp_path):
     """A backfill of a day judges it as its own day did, though later days are there by now, and other ones."""
     publish_days(lake, tmp_path, 3)
@@ -93,6 +94,7 @@ def test_only_what_lies_before_counts(lake, tmp_path):
         judge(lake, tmp_path, odd, volume(), day=3)
 
 
+@pytest.mark.claim("validation")
 def test_the_declared_history_bounds_how_far_back(lake, tmp_path):
     publish_days(lake, tmp_path, 5)
     report = judge(lake, tmp_path, day_rows(5, n_rows=4), volume(), day=5, quality=Quality(history="2 days"))

@@ -77,6 +77,7 @@ def test_no_more_rows_are_shown_than_asked_for(n, expected):
 
 @settings(deadline=None, max_examples=200)
 @given(st.text())
+@pytest.mark.claim("accounts")
 def test_no_letter_or_digit_of_a_text_gets_through(text):
     shape = shapes([text])[0]
     assert shape == "empty text" or set(shape) <= set("aA9 -_:/.,;@+#%()·…")

@@ -49,6 +49,7 @@ def test_what_differs_is_named(house: House, changes: dict[str, object], told: s
     assert_nothing_ships(house, version, EvidenceError, f"was judged by is not what is there now: .*{told}")
 
 
+@pytest.mark.claim("refusal")
 def test_rows_that_are_no_longer_those_that_were_judged_are_named(house: House) -> None:
     version, snapshot = house.register("monday3"), house.snapshots["monday3"]
     fields = {**vars(snapshot), "missing_partitions": []}
@@ -117,6 +118,7 @@ def test_a_history_of_promotions_that_was_written_anew_does_not_agree_with_the_e
         house.decide(second, first, promotions_head=head)
 
 
+@pytest.mark.claim("refusal")
 def test_the_evidence_of_a_judgement_names_the_last_promotion(house: House) -> None:
     first = house.register("monday3")
     assert read_evidence(house.lake, house.judge(first))["promotions_head"] is None

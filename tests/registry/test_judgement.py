@@ -49,6 +49,7 @@ def test_an_evaluation_is_kept_with_the_version(house: House) -> None:
     assert load_version(house.registry, "parcels", version)  # the card is no part of the model
 
 
+@pytest.mark.claim("gate")
 def test_an_evaluation_explains_the_model_and_shows_no_rows_value(house: House) -> None:
     """Lateness depends on distance, depot and hour (see `parcel_rows`), and not on weight."""
     version, snapshot = house.register("monday3"), house.snapshots["monday3"]
@@ -101,6 +102,7 @@ def test_judged_again_on_the_same_inputs_gives_the_same_decision(house: House) -
     assert n_decisions(house) == 1
 
 
+@pytest.mark.claim("gate")
 def test_another_gate_judges_anew(house: House) -> None:
     version = house.register("monday3")
     house.judge(version)
@@ -133,6 +135,7 @@ def test_the_champion_is_judged_on_the_same_rows(house: House) -> None:
     assert (Path(read_version(house.registry, "parcels", version).uri) / "figures" / "difference.png").is_file()
 
 
+@pytest.mark.claim("gate")
 def test_rows_that_the_champion_was_trained_on_are_left_out(house: House) -> None:
     """The champion of a week later was fitted on all of the older candidate's test week."""
     make_champion(house, "monday4")
@@ -144,6 +147,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(house: House) -> Non
     assert any("is later than the candidate's" in reason for reason in reasons_of(decision))
 
 
+@pytest.mark.claim("gate")
 def test_seen_rows_are_those_of_the_window(house: House) -> None:
     rows = read_judged_rows(house.workflow, house.snapshots["monday3"], lake=house.lake)
     own, later = (
@@ -153,6 +157,7 @@ def test_seen_rows_are_those_of_the_window(house: House) -> None:
     assert seen_in_training(later, rows).all()
 
 
+@pytest.mark.claim("gate")
 def test_a_promoted_version_is_never_compared_with_itself(house: House) -> None:
     version = make_champion(house, "monday3")
     again = house.judge(version)

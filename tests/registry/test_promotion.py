@@ -61,6 +61,7 @@ def test_a_judged_version_becomes_challenger_and_champion(house: House) -> None:
     assert (champion(house), alias(house), alias(house, "challenger")) == (version, version, version)
 
 
+@pytest.mark.claim("refusal")
 def test_a_second_run_changes_nothing(house: House) -> None:
     version = house.register("monday3")
     house.judge(version)
@@ -97,6 +98,7 @@ def test_a_later_refusal_overrules_an_earlier_promote(house: House) -> None:
     assert_nothing_ships(house, version, EvidenceError, "was judged REJECT")
 
 
+@pytest.mark.claim("refusal")
 def test_another_gate_than_the_one_that_judged_ships_nothing(house: House) -> None:
     version = house.register("monday3")
     house.judge(version)
@@ -150,6 +152,7 @@ def test_a_champion_never_gets_older(house: House) -> None:
     assert (champion(house), alias(house), n_promotions(house)) == (newer, newer, 1)
 
 
+@pytest.mark.claim("refusal")
 def test_another_model_as_of_the_same_time_may_follow(house: House) -> None:
     first, second = house.register("monday3"), house.register("monday3b")
     house.decide(first, None)
@@ -196,6 +199,7 @@ def test_rolled_back_to_the_one_before(house: House) -> None:
     assert n_promotions(house) == 5
 
 
+@pytest.mark.claim("refusal")
 def test_rolled_back_to_a_chosen_one_and_forth(house: House) -> None:
     first, _, third = three_champions(house)
     assert rolled_back(house, third, to_version=first).model_version == first
@@ -203,6 +207,7 @@ def test_rolled_back_to_a_chosen_one_and_forth(house: House) -> None:
     assert alias(house) == third
 
 
+@pytest.mark.claim("refusal")
 def test_a_promotion_that_was_rolled_back_is_not_repeated(house: House) -> None:
     """A retry of an old promotion must not undo what a person did since."""
     _, second, third = three_champions(house)
@@ -226,6 +231,7 @@ def test_what_cannot_be_rolled_back_is_told(house: House) -> None:
         rolled_back(house, version, to_version="2")
 
 
+@pytest.mark.claim("refusal")
 def test_a_tampered_model_is_not_rolled_back_to(house: House) -> None:
     _, second, third = three_champions(house)
     TAMPERINGS[0](files_of(house, second), house.packages)

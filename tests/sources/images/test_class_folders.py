@@ -160,6 +160,7 @@ def test_a_name_that_is_no_utf8_is_a_row(root):
     assert row["source_error"] == "image_uri: the file's name is no UTF-8"
 
 
+@pytest.mark.claim("hostile")
 def test_a_hundred_megapixels_in_a_small_file_stay_packed(root):
     """Refused by its header: nothing is decoded."""
     data = bomb(10_000, 10_000)

@@ -200,6 +200,7 @@ def test_classes_out_of_balance_are_told(root, lake, tmp_path, n_dogs, is_balanc
     assert report.rows_published == 9 + n_dogs
 
 
+@pytest.mark.claim("accounts")
 def test_a_share_of_classes_that_moves_is_held_against_the_past(root, lake, tmp_path):
     """Four days of as many cats as dogs, then one of dogs almost alone."""
     rule = {

@@ -270,7 +270,8 @@ def _count_windows(
     windows = np.unique((moments - _MONDAY) // seconds, return_inverse=True)[1]
     n_windows = int(windows.max(initial=-1)) + 1
     table = np.bincount(windows * n_cells + cells, minlength=n_windows * n_cells).reshape(-1, n_cells)
-    return table[table.sum(axis=1) >= _LEAST_WINDOW_ROWS].astype(np.float64)
+    large: npt.NDArray[np.float64] = table[table.sum(axis=1) >= _LEAST_WINDOW_ROWS].astype(np.float64)
+    return large
 
 
 def _furthest(references: npt.NDArray[np.float64], windows: npt.NDArray[np.float64]) -> float | None:

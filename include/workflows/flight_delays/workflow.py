@@ -62,7 +62,6 @@ workflow = Workflow(
     ),
     deployment=Deployment(targets=(LocalEndpoint(),)),
     # A request carries no flight_id, which the model must not read; carrier, number and scheduled departure tell
-    # flights apart in all of
     # flights apart in all of 2013. Average precision follows the day's share of late flights, which calm weather
     # halves: the ranking is what is watched.
     monitoring=Monitoring(

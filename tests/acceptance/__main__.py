@@ -2,9 +2,9 @@
 `make acceptance`: what Updraft claims, tried on real parts; a row a claim with its figure, exit 1 when one falls short.
 
 `make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test
-or several; what a test gives to `record_property("figure", …)` is printed with its row. Two processes share the work:
-one tries what needs the stack of a whole demo (this folder), the other all else; a claim with tests in both has a row
-of each.
+or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work:
+one tries what needs the stack of a whole demo (this folder), one what happens in production, which is much waiting,
+and one all else; a claim with tests in several has a row of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
 FOLDER = TESTS.parent / ".updraft" / "acceptance"
-PARTS = {"stack": [str(TESTS / "acceptance")], "parts": [str(TESTS), f"--ignore={TESTS / 'acceptance'}"]}
+FOLDERS = {"stack": ("acceptance",), "production": ("deployment", "monitoring")}
+PARTS = {part: [str(TESTS / name) for name in names] for part, names in FOLDERS.items()}
+PARTS["parts"] = [str(TESTS), *(f"--ignore={path}" for paths in list(PARTS.values()) for path in paths)]
 
 
 @dataclass(kw_only=True)

@@ -86,6 +86,7 @@ WRONG_PARTS: list[tuple[Any, dict[str, Any], str]] = [
     (Quality, {"schema_drift": "frozen"}, "Quality.schema_drift: 'frozen': input should be 'evolve' or 'freeze'"),
     (Quality, {"history": "a month"}, "Quality.history: 'a month': not a duration"),
     (Paired, {"alpha": 0.7}, "Paired.alpha: 0.7"),
+    (Paired, {"alpha": 1e-6}, "Paired.alpha: 1e-06: input should be greater than or equal to 0.0001"),
     (Gate, {"minimum": {"roc_acu": 0.6}}, "Gate.minimum.roc_acu"),
     (Paired, {"rule": "best"}, "Paired.rule: 'best': input should be 'better' or 'not_worse'"),
     (Paired, {"block": "0 days"}, "Paired.block: '0 days': a duration must be longer than zero"),

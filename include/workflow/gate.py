@@ -22,7 +22,8 @@ class Paired(Part):
     `alpha` is for both directions together: of two equally good models one is called better or worse at most so often.
     """
 
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    # Below a ten-thousandth the bootstrap would need more resamples than anybody waits for.
+    alpha: float = Field(default=0.05, ge=0.0001, lt=0.5)
     tolerance: float = Field(
         default=0.005,
         ge=0,

@@ -20,6 +20,8 @@ TITLES = {
     "missing_data": "data is missing",
     "missing_readings": "readings are missing",
     "dead_letters": "unreadable input was set aside",
+    "drift": "the data has drifted",
+    "decay": "the model has become worse",
 }
 
 
@@ -63,6 +65,9 @@ class Composer:
             links["quarantine"] = f"{base}/updraft/quarantine?{query}"
         if page := incident.details.get("page"):
             links["page"] = f"{base}/updraft/data_docs/{quote(incident.workflow, safe='')}/{quote(str(page))}"
+        if report := incident.details.get("report"):
+            query = urlencode({"workflow": incident.workflow, "file": str(report)})
+            links["report"] = f"{base}/updraft/monitoring/report?{query}"
         return links
 
 

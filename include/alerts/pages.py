@@ -24,6 +24,7 @@ LINK_NAMES = {
     "run": "Open the run in Airflow",
     "quarantine": "Open the quarantine",
     "page": "Open the validation's page",
+    "report": "Open the window's report",
 }
 # A storm of hundreds of incidents stays one page.
 MAX_LISTED = 100

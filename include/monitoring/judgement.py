@@ -20,6 +20,7 @@ from include.lake.store import Lake, table_exists
 from include.lake.verdicts import append_verdict, read_verdicts
 from include.monitoring.drift import DriftReport, judge_drift
 from include.monitoring.facts import FactsOnce
+from include.monitoring.incidents import record_change
 from include.monitoring.labels import is_mature, match_labels
 from include.monitoring.performance import Performance, judge_performance, metric_of
 from include.monitoring.report import SHOWN_WINDOWS, WindowReport, store_report
@@ -56,7 +57,7 @@ def judge_window(
 
     The inputs are judged of this window; the performance, of all windows up to it whose labels have reached the
     declared coverage since. Each gets one line in `ledger/monitoring`; a second run finds the lines, and asks for
-    nothing new.
+    nothing new. What lasts becomes an incident, which somebody is told of.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def judge_window(
         request=None if asked is None else request_of(asked),
         n_waiting=n_waiting,
     )
+    report_uri = store_report(report, lake=lake)
+    record_change(lines, lake=lake, report_uri=report_uri)
     return Judgement(
         workflow=workflow.name,
         partition_key=partition_key,
@@ -107,7 +110,7 @@ def judge_window(
         n_waiting=n_waiting,
         decision="; ".join(f"{one.subject} of {one.partition_key}: {one.request}" for one in lines if one.request),
         request=None if asked is None else request_of(asked),
-        report_uri=store_report(report, lake=lake),
+        report_uri=report_uri,
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from include.alerts.composition import Composer
 from include.errors import PartitionError
+from include.lake.incidents import read_incidents
 from include.monitoring.judgement import judge_window
 from include.workflow import Decay, Drift
 from tests.factories import days
@@ -54,6 +56,27 @@ def test_drift_that_lasts_asks_for_one_training(production):
     assert (request.as_of, request.period_key) == ("2026-02-05T00:00:00+00:00", "2026-01-26")
     assert "distance_km" in request.reason
     assert "window 2026-02-04 asked already, and cool_down is 1 week" in found[3].decision
+
+
+def test_drift_that_lasts_is_told_once_and_its_end_once(production):
+    def known():
+        return [(one.kind, one.subject, one.is_open) for one in read_incidents(production.lake)]
+
+    drifting(production, 2)
+    assert known() == []
+    drifting(production, 5)
+    drift = ("drift", f"version {production.version}")
+    assert known() == [(*drift, True)]
+    letter = Composer(base_url="https://airflow.example.com")(read_incidents(production.lake), "alert")
+    assert letter.subject == "[Updraft] parcels: the data has drifted"
+    for part in ("distance_km: ", "is asked for", "/updraft/monitoring/report?workflow=parcels&file=2026-02-04"):
+        assert part in letter.text
+    later = AS_OF + timedelta(days=5)
+    production.publish(later, production.serve(later))
+    assert production.judge(later).verdict == "ok"
+    assert known() == [(*drift, False)]
+    assert production.judge(WEDNESDAY).request is not None
+    assert known() == [(*drift, False)], "the old request, made again by a retry, is no news"
 
 
 @pytest.mark.claim("monitoring")

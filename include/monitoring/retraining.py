@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from include.errors import PartitionError
-from include.lake.ledger import RUNS, PromotionRecord, current_champion, read_ledger
+from include.lake.ledger import PromotionRecord, current_champion
+from include.lake.published import ends_of_published
 from include.lake.records import MonitoringRecord
 from include.lake.store import Lake
 from include.workflow import Workflow
 from include.workflow.durations import describe_duration
-from include.workflow.partitions import window_of_key, window_of_moment
+from include.workflow.partitions import window_of_moment
 
 ALARMS = frozenset({"drift", "decay"})
 
@@ -40,10 +41,10 @@ class RetrainRequest:
 
 def read_circumstances(workflow: Workflow, *, lake: Lake, now: datetime) -> Circumstances:
     """Look up what a decision depends on."""
-    keys = set(read_ledger(lake, RUNS, workflow=workflow.name)["partition_key"].to_pylist())
+    ends = ends_of_published(lake, workflow.name, every=workflow.partition.every)
     return Circumstances(
         champion=current_champion(lake, workflow.name),
-        published_until=max((end for key in keys if (end := _end_of(workflow, key)) <= now), default=None),
+        published_until=max((end for end in ends if end <= now), default=None),
         now=now,
     )
 
@@ -143,10 +144,3 @@ def _published(circumstances: Circumstances) -> datetime:
     if circumstances.published_until is None:
         raise PartitionError("no partition is published: there is nothing to train on")
     return circumstances.published_until
-
-
-def _end_of(workflow: Workflow, key: str) -> datetime:
-    try:
-        return window_of_key(workflow.partition.every, key).end
-    except PartitionError:  # published while the workflow was partitioned otherwise
-        return datetime.min.replace(tzinfo=UTC)

@@ -8,13 +8,14 @@ person to agree.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from include.errors import EvidenceError, PartitionError, StalePromotionError
-from include.lake.ledger import RUNS, DecisionRecord, PromotionRecord, current_champion, read_ledger
+from include.errors import EvidenceError, StalePromotionError
+from include.lake.ledger import DecisionRecord, PromotionRecord, current_champion
+from include.lake.published import ends_of_published
 from include.lake.store import Lake
 from include.workflow import Workflow
-from include.workflow.partitions import window_of_key, window_of_moment
+from include.workflow.partitions import window_of_moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +38,7 @@ def is_backfilled(workflow: Workflow, as_of: datetime, *, lake: Lake) -> bool:
     if champion is not None and champion.as_of > as_of:
         return True
     following = window_of_moment(workflow.training.every, as_of).end
-    keys = set(read_ledger(lake, RUNS, workflow=workflow.name)["partition_key"].to_pylist())
-    return any(_end_of(workflow, key) >= following for key in keys)
-
-
-def _end_of(workflow: Workflow, key: str) -> datetime:
-    try:
-        return window_of_key(workflow.partition.every, key).end
-    except PartitionError:  # published while the workflow was partitioned otherwise
-        return datetime.min.replace(tzinfo=UTC)
+    return any(end >= following for end in ends_of_published(lake, workflow.name, every=workflow.partition.every))
 
 
 def backfilled_reason(decision: DecisionRecord, champion: PromotionRecord | None) -> str | None:

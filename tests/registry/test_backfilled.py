@@ -12,8 +12,8 @@ from include.lake.ledger import DECISIONS, read_ledger
 from include.registry import read_version
 from include.registry.backfilled import Override, is_backfilled
 from include.registry.promotion import set_challenger
-from tests.factories import START, days
-from tests.modeling.published import publish_days
+from tests.factories import START, days, parcel_rows
+from tests.modeling.published import publish, publish_days, validated
 from tests.registry.house import House
 from tests.registry.test_promotion import alias, champion, n_promotions, promoted, rolled_back
 
@@ -31,7 +31,11 @@ def test_a_training_is_backfilled_if_a_later_one_was_possible(house: House) -> N
     publish_days(house.workflow, house.lake, [days(34)[-1]])
     # Saturday: the fifth week goes on
     assert not is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)
-    publish_days(house.workflow, house.lake, [days(35)[-1]])
+    sunday = days(35)[-1]
+    publish(house.workflow, house.lake, sunday, validated(parcel_rows(day=sunday, n_rows=1))[:0])
+    # It came without rows: nothing to train on
+    assert not is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)
+    publish_days(house.workflow, house.lake, [sunday])
     assert is_backfilled(house.workflow, START + timedelta(days=28), lake=house.lake)
 
 

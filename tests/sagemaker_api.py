@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
@@ -134,7 +135,7 @@ class SageMakerApi:
         bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
         try:
             self.s3.head_object(Bucket=bucket, Key=key)
-        except Exception:
+        except ClientError:
             raise Refused(f"Could not find model data at {container['ModelDataUrl']}.") from None
         self.models[name] = given
         return {"ModelArn": f"{ARN}:model/{name}"}

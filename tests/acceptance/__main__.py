@@ -22,9 +22,10 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
 FOLDER = TESTS.parent / ".updraft" / "acceptance"
-FOLDERS = {"stack": ("acceptance",), "production": ("deployment", "monitoring")}
-PARTS = {part: [str(TESTS / name) for name in names] for part, names in FOLDERS.items()}
-PARTS["parts"] = [str(TESTS), *(f"--ignore={path}" for paths in list(PARTS.values()) for path in paths)]
+STACK = [str(TESTS / "acceptance")]
+PRODUCTION = [str(TESTS / "deployment"), str(TESTS / "monitoring")]
+ELSE = [str(TESTS), *(f"--ignore={path}" for path in STACK + PRODUCTION)]
+PARTS = {"stack": STACK, "production": PRODUCTION, "parts": ELSE}
 
 
 @dataclass(kw_only=True)

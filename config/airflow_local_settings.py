@@ -82,6 +82,12 @@ def _preload(*modules: str) -> None:
                 importlib.import_module(module)
 
 
+def _compile_templates() -> None:
+    """Of the pages of validations: each task would do it anew."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("include.quality.page").renderers()
+
+
 def _end_forks_with_their_parent() -> None:
     """
     Have the kernel kill a fork (a worker, its task) when its parent is killed.
@@ -111,6 +117,7 @@ _COMPONENT = _component()
 if os.environ.get("UPDRAFT_PRELOAD", "1") != "0":
     if _COMPONENT in {"scheduler", "celery worker"}:
         _preload(*_HEAVY, *_HEAVIER, *_STORES, *_AIRFLOW, *_DAGS, *_STEPS)
+        _compile_templates()
     elif _COMPONENT == "dag-processor":
         _preload(*_AIRFLOW, *_DAGS)
 if _COMPONENT in {"scheduler", "dag-processor", "triggerer", "celery worker"}:

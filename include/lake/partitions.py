@@ -103,12 +103,16 @@ def replace_partition(
 
     """
     target = _Target(lake=lake, table=table, key=check_partition_key(partition_key), token=token)
-    stored = delta_schema(open_table(lake, table)) if table_exists(lake, table) else None
+    delta = open_table(lake, table) if table_exists(lake, table) else None
+    stored = None if delta is None else delta_schema(delta)
     with spooled(data, stored=stored, ignore_in_digest=ignore_in_digest) as spool:
         crash_point("replace_partition.before_write")
-        delta = open_or_create_table(
-            lake, table, spool.schema.append(pa.field(PARTITION_COLUMN, pa.string())), partition_by=PARTITION_COLUMN
-        )
+        if delta is None:
+            schema = spool.schema.append(pa.field(PARTITION_COLUMN, pa.string()))
+            delta = open_or_create_table(lake, table, schema, partition_by=PARTITION_COLUMN)
+        else:
+            # Only the commits since: opening it anew reads its whole log.
+            delta.update_incremental()
         target.check_token(delta)
         version = int(delta.version())
         is_changed = not _holds(target, delta, spool=spool, ignore_in_digest=ignore_in_digest)
@@ -216,6 +220,7 @@ def _commit_once(target: _Target, delta: DeltaTable, *, spool: Spool, actions: l
     known = delta.schema().fields
     names = {field.name for field in known}
     added = [Field.from_arrow(field) for field in spool.schema if field.name not in names]
+    before = int(delta.version())
     delta.create_write_transaction(
         actions,
         mode="overwrite",
@@ -224,17 +229,19 @@ def _commit_once(target: _Target, delta: DeltaTable, *, spool: Spool, actions: l
         partition_filters=[(PARTITION_COLUMN, "=", target.key)],
         commit_properties=properties,
     )
-    return _version_of_commit(target, commit_id, after=int(delta.version()))
+    return _version_of_commit(target, delta, commit_id, after=before)
 
 
-def _version_of_commit(target: _Target, commit_id: str, *, after: int) -> int:
+def _version_of_commit(target: _Target, delta: DeltaTable, commit_id: str, *, after: int) -> int:
     """Find the version that a commit made: others may have come before and after it."""
     while True:
-        newest = open_table(target.lake, target.table)
-        entries = newest.history(newest.version() - after)
-        # history() counts down from the version that was opened, but also lists commits that came since: each would
+        delta.update_incremental()
+        newest = int(delta.version())
+        entries = delta.history(newest - after)
+        # history() counts down from the version that was read, but also lists commits that came since: each would
         # shift the count.
-        if open_table(target.lake, target.table).version() == newest.version():
+        delta.update_incremental()
+        if delta.version() == newest:
             break
     versions = [entry["version"] for entry in entries if entry.get("updraft_commit") == commit_id]
     if len(versions) != 1:

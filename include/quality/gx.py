@@ -154,5 +154,8 @@ def new_page_renderer() -> ValidationResultsPageRenderer:
 
 
 def new_section_view() -> DefaultJinjaSectionView:
-    """Great Expectations' HTML template of one section of a page."""
-    return DefaultJinjaSectionView()
+    """Great Expectations' HTML template of one section of a page, compiled with all that it includes."""
+    view = DefaultJinjaSectionView()
+    for name in view.env.list_templates(extensions=["j2"]):
+        view.env.get_template(name)
+    return view

@@ -2,9 +2,9 @@
 `make acceptance`: what Updraft claims, tried on real parts; a row a claim with its figure, exit 1 when one falls short.
 
 `make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test
-or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work:
-one tries what needs the stack of a whole demo (this folder), one what happens in production, which is much waiting,
-and one all else; a claim with tests in several has a row of each.
+or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work, a
+third of it each as measured: one tries what needs the stack of a whole demo (this folder), then the monitor; one what
+happens in production, which is much waiting; one all else. A claim with tests in several has a row of each.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
 FOLDER = TESTS.parent / ".updraft" / "acceptance"
-STACK = [str(TESTS / "acceptance")]
-PRODUCTION = [str(TESTS / "deployment"), str(TESTS / "monitoring")]
+MONTHS = str(TESTS / "monitoring" / "test_months.py")
+STACK = [str(TESTS / "acceptance"), str(TESTS / "monitoring")]
+PRODUCTION = [str(TESTS / "deployment"), MONTHS, str(TESTS / "sources" / "sensor")]
 ELSE = [str(TESTS), *(f"--ignore={path}" for path in STACK + PRODUCTION)]
-PARTS = {"stack": STACK, "production": PRODUCTION, "parts": ELSE}
+PARTS = {"stack": [*STACK, f"--ignore={MONTHS}"], "production": PRODUCTION, "parts": ELSE}
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,8 @@
 `make acceptance`: what Updraft claims, tried on real parts; a row a claim with its figure, exit 1 when one falls short.
 
 `make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test
-or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work, a
-third of it each as measured: one tries what needs the stack of a whole demo (this folder), then the monitor; one what
+or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work,
+a third of it each as measured: one tries what needs the stack of a whole demo (this folder), then the monitor; one what
 happens in production, which is much waiting; one all else. A claim with tests in several has a row of each.
 """
 

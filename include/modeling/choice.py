@@ -16,7 +16,7 @@ from include.evaluation.paired import PairedDifference, compare_paired
 from include.evaluation.thresholds import ThresholdChoice, choose_threshold
 from include.lake.store import Lake
 from include.modeling.trials import Trial, read_predictions
-from include.selection.ensemble import greedy_weights
+from include.selection.ensemble import greedy_weights, reach_of, within_reach
 from include.selection.families import with_rounds
 from include.selection.problem import FloatArray, Problem
 from include.selection.trial import SearchData, rounds_for_all
@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 class Chosen:
     """
     What to fit: a family with its parameters, and the seed. Those of an ensemble are its `members`, each with its
-    `weight`.
+    `weight`, and of numbers its `reach`.
 
     From `threshold` on a probability counts as positive.
     """
@@ -73,12 +73,14 @@ def choose(
     single = _preferred(pool, predictions, y_held, problem, prefer=search.prefer)
     chosen, found = _single(pool[single], data, seed), predictions[single]
     if search.max_members > 1 and len(pool) > 1 and search.prefer == "quality":
+        reach = reach_of(problem, y_held, best=predictions[0], family=pool[0].family)
+        predictions = within_reach(predictions, reach)
         weights = greedy_weights(problem, y_held, predictions, max_members=search.max_members)
         mean = np.tensordot(weights, np.stack(predictions), axes=1)
         against = _compare(problem, y_held, mean, found)
         if np.count_nonzero(weights) > 1 and against.p_better <= _PAYS:
             _LOG.info("an ensemble of %d beats the best single trial by %s", np.count_nonzero(weights), against)
-            return _ensemble(pool, weights, data, seed), mean
+            return _ensemble(pool, weights, data, seed, reach=reach), mean
     return chosen, found
 
 
@@ -137,10 +139,14 @@ def _single(trial: Trial, data: SearchData, seed: int) -> Chosen:
     return Chosen(family=trial.family, params=_params(trial, data), random_state=seed)
 
 
-def _ensemble(pool: Sequence[Trial], weights: FloatArray, data: SearchData, seed: int) -> Chosen:
+def _ensemble(
+    pool: Sequence[Trial], weights: FloatArray, data: SearchData, seed: int, *, reach: float | None
+) -> Chosen:
     pairs = [(trial, float(weight)) for trial, weight in zip(pool, weights, strict=True) if weight > 0]
     members = [{"family": trial.family, "params": _params(trial, data), "weight": weight} for trial, weight in pairs]
-    return Chosen(family=ENSEMBLE, params={"members": members}, random_state=seed)
+    # The best trial is the first that gets a weight, and so the first member.
+    params = {"members": members} if reach is None else {"members": members, "reach": reach}
+    return Chosen(family=ENSEMBLE, params=params, random_state=seed)
 
 
 def _params(trial: Trial, data: SearchData) -> dict[str, Any]:

@@ -126,8 +126,13 @@ def _ensemble(ensemble: WeightedEnsemble, *, n_classes: int) -> RowScore:
         for weight, member in zip(ensemble.weights, ensemble.members, strict=True)
     ]
 
+    reach = math.inf if n_classes or ensemble.reach is None else ensemble.reach
+
     def score(features: FeatureRow) -> float:
-        return sum(weight * member(features) for weight, member in members)
+        (first_weight, first), *others = members
+        best = first(features)
+        low, high = best - reach, best + reach
+        return first_weight * best + sum(weight * min(max(other(features), low), high) for weight, other in others)
 
     return score
 

@@ -195,7 +195,8 @@ def _fit(chosen: Chosen, problem: Problem, X: pd.DataFrame, y: Labels) -> Any:
             return fit_whole(problem, X, y, Configuration(family=chosen.family, params=chosen.params))  # type: ignore[arg-type]  # from JSON
         members = chosen.params["members"]
         pipelines = [fit_whole(problem, X, y, Configuration(family=m["family"], params=m["params"])) for m in members]
-        return WeightedEnsemble(members=pipelines, weights=[m["weight"] for m in members])
+        weights = [m["weight"] for m in members]
+        return WeightedEnsemble(members=pipelines, weights=weights, reach=chosen.params.get("reach"))
 
 
 def _manifest(

@@ -12,6 +12,9 @@ from sklearn.base import BaseEstimator
 from include.selection.problem import FloatArray, Problem
 
 _STEPS = 30
+_REACH = 3.0  # root mean squared errors of the best trial
+# Families that answer with means of what they were fitted on. The others may run off where a row is unlike those.
+_STAYS_WITHIN = {"boosting", "hist_boosting", "forest", "extra_trees", "neighbors"}
 
 
 def greedy_weights(
@@ -60,6 +63,37 @@ def greedy_weights(
     return weights
 
 
+def reach_of(problem: Problem, y_true: npt.NDArray[Any], *, best: FloatArray, family: str) -> float | None:
+    """
+    How far the other members' numbers may lie from those of the best trial: a weight that is right for most rows is
+    wrong for a row where a linear model runs off, and squared errors make that row decide.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its task: probabilities need no bound.
+    y_true, best : ndarray of shape (n_rows,)
+        Numbers, and what the best trial predicted for them without having seen them.
+    family : str
+        The best trial's: one that may run off itself is no measure for others.
+
+    Returns
+    -------
+    float
+        In units of the target; None, where nothing is bounded.
+
+    """
+    if problem.is_classification or family not in _STAYS_WITHIN:
+        return None
+    return float(_REACH * np.sqrt(np.mean((y_true - best) ** 2)))
+
+
+def within_reach(predictions: Sequence[FloatArray], reach: float | None) -> list[FloatArray]:
+    """Predictions of which the first is the best trial's, the others cut where they lie further from it."""
+    best = predictions[0]
+    return [found if reach is None else np.clip(found, best - reach, best + reach) for found in predictions]
+
+
 class WeightedEnsemble(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """
     A weighted mean of fitted pipelines over the same feature frame.
@@ -67,15 +101,22 @@ class WeightedEnsemble(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
     Parameters
     ----------
     members : sequence of Pipeline
-        Fitted.
+        Fitted; the best one first.
     weights : sequence of float
         One a member; they sum to 1.
+    reach : float, optional
+        How far the others' numbers may lie from the first one's (see `reach_of`).
 
     """
 
-    def __init__(self, *, members: Sequence[Any] = (), weights: Sequence[float] = ()) -> None:
+    reach: float | None = None  # of models that were stored before there was a bound
+
+    def __init__(
+        self, *, members: Sequence[Any] = (), weights: Sequence[float] = (), reach: float | None = None
+    ) -> None:
         self.members = members
         self.weights = weights
+        self.reach = reach
 
     @property
     def classes_(self) -> Any:
@@ -88,7 +129,8 @@ class WeightedEnsemble(BaseEstimator):  # type: ignore[misc]  # scikit-learn is 
 
     def predict(self, X: Any) -> FloatArray:
         """Numbers of shape (n_rows,)."""
-        return self._mean([member.predict(X) for member in self.members])
+        found = [np.asarray(member.predict(X), dtype=np.float64) for member in self.members]
+        return self._mean(within_reach(found, self.reach))
 
     def _mean(self, found: Sequence[Any]) -> FloatArray:
         total: FloatArray = np.zeros_like(np.asarray(found[0], dtype=np.float64))

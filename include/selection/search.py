@@ -13,7 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from include.selection.columns import as_frame, read_frame
-from include.selection.ensemble import greedy_weights
+from include.selection.ensemble import greedy_weights, reach_of, within_reach
 from include.selection.families import predict_with, with_rounds
 from include.selection.log_target import is_skewed
 from include.selection.plan import Plan
@@ -43,8 +43,8 @@ class Member:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """
-    What a search found. `bounds` are those of the numbers seen: no prediction leaves them by more than a tenth of their
-    range.
+    What a search found, the best trial's member first. `bounds` are those of the numbers seen: no prediction leaves
+    them by more than a tenth of their range; `reach` is how far a member may leave the first.
     """
 
     problem: Problem
@@ -54,17 +54,23 @@ class Found:
     cpu_seconds: float
     n_folds: int
     bounds: tuple[float, float] | None
+    reach: float | None
 
     def predict(self, X: pd.DataFrame) -> FloatArray:
         """Probabilities of shape (n_rows, n_classes) in the order of `classes`, or numbers of shape (n_rows,)."""
         frame = as_frame(X, self.problem.columns)
-        total: Any = 0.0
-        for member in self.members:
-            found = [
-                _bounded(predict_with(pipeline, frame, n_classes=self.problem.n_classes), self.bounds)
-                for pipeline in member.pipelines
-            ]
-            total = total + member.weight * np.mean(found, axis=0)
+        found = [
+            np.mean(
+                [
+                    _bounded(predict_with(pipeline, frame, n_classes=self.problem.n_classes), self.bounds)
+                    for pipeline in member.pipelines
+                ],
+                axis=0,
+            )
+            for member in self.members
+        ]
+        weights = [member.weight for member in self.members]
+        total = np.tensordot(weights, np.stack(within_reach(found, self.reach)), axes=1)
         return np.stack([1 - total, total], axis=1) if self.problem.n_classes == 2 else total
 
     def tell(self) -> str:
@@ -135,7 +141,7 @@ def search(  # noqa: PLR0913 - a notebook's call: each argument is its own
             max_trials=max_trials,
         )
         outcomes = tuple(worker.run().values())
-        members = _members(
+        members, reach = _members(
             data, outcomes, bounds, seconds_left=lambda: budget_seconds - (time.process_time() - started)
         )
     return Found(
@@ -146,6 +152,7 @@ def search(  # noqa: PLR0913 - a notebook's call: each argument is its own
         cpu_seconds=time.process_time() - started,
         n_folds=len(data.folds),
         bounds=bounds,
+        reach=reach,
     )
 
 
@@ -188,21 +195,23 @@ def _refit_seconds(outcomes: Collection[Outcome]) -> float:
     return 1.3 * sum(o.cpu_seconds for o in sorted(outcomes, key=lambda o: o.loss)[:3])
 
 
-def _members(data: SearchData, outcomes: Collection[Outcome], bounds: Any, *, seconds_left: Any) -> tuple[Member, ...]:
+def _members(
+    data: SearchData, outcomes: Collection[Outcome], bounds: Any, *, seconds_left: Any
+) -> tuple[tuple[Member, ...], float | None]:
     pool = sorted((o for o in outcomes if o.predictions is not None), key=lambda o: o.loss)[:_MAX_POOL]
-    held = data.held_out
-    weights = greedy_weights(
-        data.problem, data.y[held], [_bounded(o.predictions, bounds) for o in pool if o.predictions is not None]
-    )
+    y = data.y[data.held_out]
+    predictions = [_bounded(o.predictions, bounds) for o in pool if o.predictions is not None]
+    reach = reach_of(data.problem, y, best=predictions[0], family=pool[0].configuration.family)
+    weights = greedy_weights(data.problem, y, within_reach(predictions, reach))
     members = []
-    for weight, outcome in sorted(zip(weights, pool, strict=True), key=lambda pair: -pair[0]):
+    for weight, outcome in zip(weights, pool, strict=True):
         pipelines = outcome.models
         if weight > 0 and len(data.folds) == 1 and 1.25 * outcome.cpu_seconds < seconds_left():
             n_rounds = rounds_for_all(outcome.n_rounds, n_train=len(data.folds[0][0]), n_all=len(data.y))
             pipelines = (fit_whole(data.problem, data.X, data.y, with_rounds(outcome.configuration, n_rounds)),)
         if weight > 0:
             members.append(Member(weight=float(weight), outcome=outcome, pipelines=pipelines))
-    return tuple(members)
+    return tuple(members), reach
 
 
 def _bounded(predicted: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:

@@ -122,6 +122,25 @@ def test_a_weighted_ensemble_is_compiled(trained: Trained) -> None:
     np.testing.assert_allclose(scorer(rows), model.predict(rows), rtol=0, atol=1e-12)
 
 
+@pytest.mark.claim("serving")
+def test_an_ensemble_of_numbers_is_compiled_with_its_reach(trained: Trained) -> None:
+    """Rows far from any trained on, where the linear member runs off: without the reach the answers are others."""
+    task = Target(column="price", task="regression")
+    workflow = trained.workflow.model_copy(update={"target": task, "training": Training(search=Search(metric="rmse"))})
+    prices = pc.add(pc.fill_null(ROWS["weight_kg"], 1.0), pc.divide(ROWS["distance_km"], 50.0))
+    table, of_prices = ROWS.append_column("price", prices), replace(trained, workflow=workflow)
+    members = [model_of(of_prices, c, table=table).pipeline for c in (with_rounds(BOOSTING, 30), LINEAR)]
+    answers = []
+    for reach in (0.5, None):
+        model = model_of(of_prices, WeightedEnsemble(members=members, weights=[0.5, 0.5], reach=reach), table=table)
+        scorer = compile_scorer(model)
+        assert scorer is not None
+        rows = strange_rows(model, 200)
+        answers.append(model.predict(rows))
+        np.testing.assert_allclose(scorer(rows), answers[-1], rtol=1e-12, atol=1e-12)
+    assert np.abs(np.subtract(*answers)).max() > 1
+
+
 @pytest.mark.parametrize(
     "configuration",
     some_of(PORTFOLIO),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeRegressor
 
 from include.errors import DataError
 from include.selection.columns import FeatureColumn, as_frame, kind_of_strings, read_frame
-from include.selection.ensemble import greedy_weights
+from include.selection.ensemble import WeightedEnsemble, greedy_weights, reach_of, within_reach
 from include.selection.families import NAIVE, PORTFOLIO, Configuration
 from include.selection.log_target import LogTarget, is_skewed
 from include.selection.plan import Plan, Tried
@@ -66,6 +70,25 @@ def test_an_ensemble_is_never_worse_than_its_best_member(seed: int, max_members:
     assert mixed <= min(PROBLEM.loss(y, p) for p in predictions) + 1e-12
 
 
+def test_no_member_runs_off_from_the_best_one() -> None:
+    """A line through the middle of a step, far outside of it: without a reach it decides, with one it does not."""
+    problem = replace(PROBLEM, task="regression", metric="rmse", n_classes=0)
+    X = np.linspace(0, 1, 200).reshape(-1, 1)
+    y = np.where(X[:, 0] > 0.5, 10.0, 0.0)
+    step, line = DecisionTreeRegressor(max_depth=1).fit(X, y + 1), Ridge().fit(X, y)
+    reach = reach_of(problem, y, best=step.predict(X), family="boosting")
+    assert reach == pytest.approx(3)  # the step is wrong by one everywhere
+    far = np.array([[100.0], [-100.0]])
+    cut = WeightedEnsemble(members=[step, line], weights=[0.5, 0.5], reach=reach).predict(far)
+    assert cut.tolist() == pytest.approx([11 + 1.5, 1 - 1.5])
+    uncut = WeightedEnsemble(members=[step, line], weights=[0.5, 0.5]).predict(far)
+    assert abs(uncut[0]) > 100
+    # A model that may run off itself bounds nobody, and neither do probabilities.
+    assert reach_of(problem, y, best=line.predict(X), family="linear") is None
+    assert reach_of(PROBLEM, y, best=y, family="boosting") is None
+    assert within_reach([y, y + 1e6], None)[1].tolist() == (y + 1e6).tolist()
+
+
 def test_a_text_is_scored_by_models_that_did_not_see_it() -> None:
     """On labels that follow from nothing: scores of the fitted model itself know them, those across folds do not."""
     rng = np.random.default_rng(0)
@@ -110,8 +133,6 @@ def test_numbers_are_cut_at_what_was_seen() -> None:
 
 
 def test_a_log_target_keeps_the_mean() -> None:
-    from sklearn.linear_model import Ridge
-
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 1))
     y = np.exp(X[:, 0] + rng.normal(size=2000))

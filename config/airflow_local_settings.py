@@ -50,7 +50,7 @@ _AIRFLOW = (
     "airflow.sdk.bases.operatorlink",
 )
 # Updraft's own: what a Dag file imports, and what its tasks do.
-_DAGS = ("updraft.dags", "updraft.lake_dags", "updraft.replay_dags", "updraft.watch_dags")
+_DAGS = ("updraft.dags", "updraft.lake_dags", "updraft.replay_dags", "updraft.transform_dags", "updraft.watch_dags")
 _STEPS = (
     "include.sources.extraction",
     "include.quality.validation",

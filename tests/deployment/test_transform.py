@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,13 @@ from include.deployment.aws import AwsAccess
 from include.deployment.release import Release, open_release
 from include.deployment.transform import TransformReport, transform_batch
 from include.errors import DeploymentError
+from include.registry.promotion import promote
+from include.workflow import Deployment
 from tests.deployment.sites import DECLARED, POLL_SECONDS, CloudSite, cloud_site
 from tests.registry.house import House
 from tests.seaweedfs import BUCKET, S3Server
 from tests.serving.endpoints import PARCEL
+from updraft.operators.transform import TransformOperator
 
 pytestmark = pytest.mark.claim("deployment")
 
@@ -52,6 +56,38 @@ def test_a_file_that_is_no_request_fails_the_job_and_says_why(site: CloudSite, h
         pytest.raises(DeploymentError, match=r"is Failed: ClientError: 400 .*not JSON.*name another output_uri"),
     ):
         transform(site, release, f"s3://{BUCKET}/bad")
+
+
+def test_the_task_of_the_dag_asks_the_champion(site: CloudSite, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the declaration's connection; the second try of the task finds its job, and a version that is named is it."""
+    monkeypatch.setenv("UPDRAFT_HOME", str(house.settings.home))
+    services = {name: {"endpoint_url": url} for name, url in site.place["urls"].items()}
+    connection = {"conn_type": "aws", "login": site.place["key"], "password": site.place["secret"]}
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUD", json.dumps({**connection, "extra": {"service_config": services}}))
+    site.api.s3.put_object(Bucket=BUCKET, Key="nightly/a.json", Body=json.dumps([PARCEL]))
+    version = house.register("monday3")
+    house.decide(version, None)
+    promote(house.workflow, version, lake=house.lake, registry=house.registry, target="sagemaker", decided_by="test")
+    deployment = Deployment(targets=(DECLARED.model_copy(update={"conn_id": "cloud"}),))
+    operator = TransformOperator(
+        task_id="transform", workflows=[house.workflow.model_copy(update={"deployment": deployment})]
+    )
+
+    def run(**changes: Any) -> dict[str, Any]:
+        places = {"input_uri": f"s3://{BUCKET}/nightly", "output_uri": f"s3://{BUCKET}/answered"}
+        form = {"workflow": "parcels", "model_version": None, "content_type": "application/json", **places, **changes}
+        return operator.execute(
+            {"params": form, "dag_run": SimpleNamespace(conf={}), "dag": SimpleNamespace(params=form)}
+        )
+
+    first = run()
+    assert (first["version"], first["output_uri"]) == ("1", f"s3://{BUCKET}/answered")
+    assert run() == run(model_version="1") == first
+    assert site.api.count("CreateTransformJob") == 1
+    answer = json.loads(site.api.s3.get_object(Bucket=BUCKET, Key="answered/a.json.out")["Body"].read())
+    assert answer["model_version"] == "1"
+    with pytest.raises(DeploymentError, match=r"'others' declares no SageMakerEndpoint .* these have one: parcels"):
+        run(workflow="others")
 
 
 def test_an_address_elsewhere_is_refused(site: CloudSite, house: House) -> None:

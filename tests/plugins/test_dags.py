@@ -31,6 +31,7 @@ STEPS = {
 }
 NAMES = ("air_quality", "fashion_items", "flight_delays", "release_notes")
 LAKE_DAGS = {
+    "batch_transform": ["transform"],
     "audit_models": [f"audit_{name}" for name in NAMES],
     "reproduce_model": ["reproduce"],
     "erase_respondent": ["erase", "find_models", "request"],

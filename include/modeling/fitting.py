@@ -91,7 +91,7 @@ def fit_model(
     """
     started = time.process_time()
     trials = [trial for trial in leaderboard(workflow, lake, training_id) if trial.snapshot_id == snapshot.snapshot_id]
-    data = load_search_data(workflow, snapshot, lake=lake)
+    data = load_search_data(workflow, snapshot, lake=lake, with_features=False)
     with threadpool_limits(1):
         chosen, predictions = choose(workflow, trials, data, lake=lake, training_id=training_id)
         threshold = threshold_for(workflow, data.y[data.held_out], predictions)

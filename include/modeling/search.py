@@ -118,11 +118,12 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
     ]
 
 
-def load_search_data(workflow: Workflow, snapshot: Snapshot, *, lake: Lake) -> SearchData:
+def load_search_data(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, with_features: bool = True) -> SearchData:
     """
     Rows to choose on, with the pairs of train and held-out rows that the workflow declares.
 
-    By time there is one pair: the train and the validation part. Otherwise all rows to fit on are folded.
+    By time there is one pair: the train and the validation part. Otherwise all rows to fit on are folded. Without
+    features, which are most of the cost, there are no columns: enough for who only judges predictions.
 
     Raises
     ------
@@ -135,8 +136,8 @@ def load_search_data(workflow: Workflow, snapshot: Snapshot, *, lake: Lake) -> S
     held = rows_between(table, snapshot.validation_start, snapshot.test_start)
     parts = {"train": train, "validation": held} if workflow.training.split == "time" else {"fit": table}
     builder, classes = builder_of_workflow(workflow, table.schema), classes_of(workflow, table)
-    features = [builder.build_table(part) for part in parts.values()]
-    columns = feature_columns_of(features[0])  # what the held-out rows hold must not decide
+    features = [builder.build_table(part) for part in parts.values()] if with_features else []
+    columns = feature_columns_of(features[0]) if features else ()  # what the held-out rows hold must not decide
     labels = [labels_of(workflow, part, classes=classes) for part in parts.values()]
     for part, found in zip(parts, labels, strict=True):
         require_variety(workflow, found, part=part)

@@ -3,8 +3,8 @@
 
 `make acceptance ONLY=kills,backfill` tries these alone. A claim is a mark, `@pytest.mark.claim("kills")`, on one test
 or several; what a test gives to `record_property("figure", …)` is printed with its row. Three processes share the work,
-a third of it each as measured: one tries what needs the stack of a whole demo (this folder), then the monitor; one what
-happens in production, which is much waiting; one all else. A claim with tests in several has a row of each.
+a third of it each as measured: one tries what needs the stack of a whole demo (this folder), then monitor and sensors;
+one what happens in production, which is much waiting; one all else. A claim with tests in several has a row of each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import pytest
 TESTS = Path(__file__).resolve().parent.parent
 FOLDER = TESTS.parent / ".updraft" / "acceptance"
 MONTHS = str(TESTS / "monitoring" / "test_months.py")
-STACK = [str(TESTS / "acceptance"), str(TESTS / "monitoring")]
-PRODUCTION = [str(TESTS / "deployment"), MONTHS, str(TESTS / "sources" / "sensor")]
+STACK = [str(TESTS / "acceptance"), str(TESTS / "monitoring"), str(TESTS / "sources" / "sensor")]
+PRODUCTION = [str(TESTS / "deployment"), MONTHS]
 ELSE = [str(TESTS), *(f"--ignore={path}" for path in STACK + PRODUCTION)]
 PARTS = {"stack": [*STACK, f"--ignore={MONTHS}"], "production": PRODUCTION, "parts": ELSE}
 

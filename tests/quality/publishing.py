@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from include.errors import LakeError
 from include.lake.crash_points import crash_point
 from include.lake.digests import digest_table
 from include.lake.fencing import new_token
@@ -79,10 +80,12 @@ def digests(lake: Lake) -> tuple[str, str]:
 def ledger_is_true(lake: Lake) -> bool:
     """Whether the ledger's latest line describes rows that are all there, at the versions that it names."""
     line = latest_run(lake, "parcels", KEY)
+    if line is None:
+        return False
     try:
         validated = contents(lake, "validated", line.table_version)
         quarantine = contents(lake, "quarantine", line.quarantine_version)
-    except Exception:
+    except LakeError:
         return False
     conserved = line.rows_in == line.rows_published + line.rows_quarantined + line.rows_duplicate
     counts = (validated.num_rows, quarantine.num_rows) == (line.rows_published, line.rows_quarantined)

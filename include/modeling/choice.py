@@ -75,7 +75,9 @@ def choose(
     if search.max_members > 1 and len(pool) > 1 and search.prefer == "quality":
         reach = reach_of(problem, y_held, best=predictions[0], family=pool[0].family)
         predictions = within_reach(predictions, reach)
-        weights = greedy_weights(problem, y_held, predictions, max_members=search.max_members)
+        weights = greedy_weights(
+            problem, y_held, predictions, max_members=search.max_members, starts_with_first=reach is not None
+        )
         mean = np.tensordot(weights, np.stack(predictions), axes=1)
         against = _compare(problem, y_held, mean, found)
         if np.count_nonzero(weights) > 1 and against.p_better <= _PAYS:
@@ -144,7 +146,7 @@ def _ensemble(
 ) -> Chosen:
     pairs = [(trial, float(weight)) for trial, weight in zip(pool, weights, strict=True) if weight > 0]
     members = [{"family": trial.family, "params": _params(trial, data), "weight": weight} for trial, weight in pairs]
-    # The best trial is the first that gets a weight, and so the first member.
+    # Where the best trial bounds the others it has a weight, and so is the first member.
     params = {"members": members} if reach is None else {"members": members, "reach": reach}
     return Chosen(family=ENSEMBLE, params=params, random_state=seed)
 

@@ -18,7 +18,12 @@ _STAYS_WITHIN = {"boosting", "hist_boosting", "forest", "extra_trees", "neighbor
 
 
 def greedy_weights(
-    problem: Problem, y_true: npt.NDArray[Any], predictions: Sequence[FloatArray], *, max_members: int = 8
+    problem: Problem,
+    y_true: npt.NDArray[Any],
+    predictions: Sequence[FloatArray],
+    *,
+    max_members: int = 8,
+    starts_with_first: bool = False,
 ) -> FloatArray:
     """
     Weights of an average of predictions that has the least loss on `y_true`.
@@ -37,6 +42,8 @@ def greedy_weights(
         One a trial, each for the same rows.
     max_members : int
         How many different ones may have a weight: each costs latency and size.
+    starts_with_first : bool
+        Whether the first one is a member in any case: the one that bounds the others (see `reach_of`).
 
     Returns
     -------
@@ -46,7 +53,9 @@ def greedy_weights(
     """
     counts = np.zeros(len(predictions))
     total, best = np.zeros_like(predictions[0]), float("inf")
-    for step in range(1, _STEPS + 1):
+    if starts_with_first:
+        counts[0], total, best = 1, predictions[0], problem.loss(y_true, predictions[0])
+    for step in range(1 + starts_with_first, _STEPS + 1):
         full = np.count_nonzero(counts) >= max_members
         open_to = [i for i in range(len(predictions)) if counts[i] or not full]
         losses = [problem.loss(y_true, (total + predictions[i]) / step) for i in open_to]

@@ -43,8 +43,8 @@ class Member:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """
-    What a search found, the best trial's member first. `bounds` are those of the numbers seen: no prediction leaves
-    them by more than a tenth of their range; `reach` is how far a member may leave the first.
+    What a search found. `bounds` are those of the numbers seen: no prediction leaves them by more than a tenth of their
+    range; `reach` is how far a member may leave the first, which is then the best trial's.
     """
 
     problem: Problem
@@ -202,7 +202,7 @@ def _members(
     y = data.y[data.held_out]
     predictions = [_bounded(o.predictions, bounds) for o in pool if o.predictions is not None]
     reach = reach_of(data.problem, y, best=predictions[0], family=pool[0].configuration.family)
-    weights = greedy_weights(data.problem, y, within_reach(predictions, reach))
+    weights = greedy_weights(data.problem, y, within_reach(predictions, reach), starts_with_first=reach is not None)
     members = []
     for weight, outcome in zip(weights, pool, strict=True):
         pipelines = outcome.models

@@ -89,6 +89,18 @@ def test_no_member_runs_off_from_the_best_one() -> None:
     assert within_reach([y, y + 1e6], None)[1].tolist() == (y + 1e6).tolist()
 
 
+def test_the_member_that_bounds_the_others_is_one() -> None:
+    """Cut near the best one, another may be better than it: then it alone would get the weight, and nothing be cut."""
+    problem = replace(PROBLEM, task="regression", metric="rmse", n_classes=0)
+    y = np.arange(100.0)
+    best, other = y + 1, y + np.where(y == 50, 1000, 0.1)
+    predictions = within_reach([best, other], reach_of(problem, y, best=best, family="boosting"))
+    assert greedy_weights(problem, y, predictions)[0] == 0
+    weights = greedy_weights(problem, y, predictions, starts_with_first=True)
+    assert weights[0] > 0
+    assert problem.loss(y, np.tensordot(weights, np.stack(predictions), axes=1)) < problem.loss(y, best)
+
+
 def test_a_text_is_scored_by_models_that_did_not_see_it() -> None:
     """On labels that follow from nothing: scores of the fitted model itself know them, those across folds do not."""
     rng = np.random.default_rng(0)

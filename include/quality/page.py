@@ -131,8 +131,8 @@ def renderers() -> tuple[Any, Any]:
     """
     Great Expectations' renderer of a page and its template of a section, made once a process.
 
-    The scheduler calls it before it forks its tasks: the templates take a third of the time of a small partition's page
-    to compile.
+    The scheduler calls it before it forks its tasks: to compile the templates takes longer than all else of a small
+    partition's page.
     """
     return new_page_renderer(), new_section_view()
 

@@ -22,7 +22,7 @@ from include.modeling.frame import feature_columns_of, feature_frame
 from include.modeling.labels import classes_of, labels_of, require_variety
 from include.modeling.snapshot import Snapshot, read_snapshot, rows_between
 from include.modeling.trials import Trial, leaderboard, read_trials, record_trial, trials_folder
-from include.modeling.warm_start import warm_configurations
+from include.modeling.warm_start import earlier_trials
 from include.selection.log_target import is_skewed
 from include.selection.plan import Plan, Tried
 from include.selection.problem import Problem
@@ -64,7 +64,8 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
         Bound on the configurations beside the baseline, over all workers; without it, what the workflow declares. With
         a budget that does not end first, the same data and seed then give the same trials on any machine.
     warm_from : str, optional
-        An earlier training, whose best configurations are tried first.
+        An earlier training, whose best configurations are tried first; the sampler learns from its other trials as far
+        as they still hold.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def run_trials(  # noqa: PLR0913 - one call of a mapped task; each argument is i
             families=search.families,
             n_rows=len(data.y),
             n_scaled=n_scaled_columns(data.problem, data.cardinality),
-            warm=warm_configurations(lake, workflow, warm_from),
+            before=earlier_trials(lake, workflow, warm_from),
         )
         budget = Budget(
             seconds=budget_seconds / n_workers, started=started, spent_before=sum(trial.cpu_seconds for trial in own)

@@ -1,4 +1,4 @@
-"""Start a search where the last one ended: its best configurations are tried first."""
+"""Start a search where the last one ended: its best configurations are tried first, and all that it learned is kept."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from include.lake.store import Lake
 from include.modeling.snapshot import Snapshot
 from include.modeling.trials import Trial
 from include.selection.families import Configuration
+from include.selection.plan import Tried
 from include.workflow import Workflow
 
-_N_KEPT = 4  # more would leave a small budget nothing to explore
+_N_KEPT = 200  # trials; a longer search has refined its worst ones long ago
 
 
 def keep_for_next(lake: Lake, workflow: Workflow, snapshot: Snapshot, *, training_id: str, trials: list[Trial]) -> None:
-    """Keep the best configurations of a search; a second call changes nothing."""
+    """Keep the trials of a search, best first; a second call changes nothing."""
     path = f"{_folder(workflow)}/{training_id}.json"
     if path in list_files(lake, _folder(workflow)):
         return
@@ -25,7 +26,10 @@ def keep_for_next(lake: Lake, workflow: Workflow, snapshot: Snapshot, *, trainin
         for trial in sorted(trials, key=lambda t: (t.loss, t.number))
         if trial.score is not None and not trial.is_naive
     ]
-    kept = [{"family": trial.family, "params": dict(trial.params)} for trial in best[:_N_KEPT]]
+    kept = [
+        {"number": trial.number, "family": trial.family, "params": dict(trial.params), "loss": trial.loss}
+        for trial in best[:_N_KEPT]
+    ]
     content = {"as_of": snapshot.as_of, "training_id": training_id, "configurations": kept}
     put_file(lake, path, json.dumps(content, sort_keys=True).encode())
 
@@ -42,12 +46,20 @@ def latest_study(lake: Lake, workflow: Workflow, *, before: datetime) -> str | N
     return max((study for study in earlier if study[0] < before), default=(None, None))[1]
 
 
-def warm_configurations(lake: Lake, workflow: Workflow, training_id: str | None) -> tuple[Configuration, ...]:
-    """Best configurations of an earlier training's search, best first; none without one."""
+def earlier_trials(lake: Lake, workflow: Workflow, training_id: str | None) -> tuple[Tried, ...]:
+    """Trials of an earlier training's search, best first; none without one."""
     if training_id is None:
         return ()
     study = json.loads(get_file(lake, f"{_folder(workflow)}/{training_id}.json"))
-    return tuple(Configuration(family=item["family"], params=item["params"]) for item in study["configurations"])
+    # Before 2026-11-29 a study kept its four best, without numbers and losses.
+    return tuple(
+        Tried(
+            number=item.get("number", place),
+            configuration=Configuration(family=item["family"], params=item["params"]),
+            loss=item.get("loss"),
+        )
+        for place, item in enumerate(study["configurations"])
+    )
 
 
 def _folder(workflow: Workflow) -> str:

@@ -1,6 +1,6 @@
 """
 In which order configurations are tried: those that served last time, the portfolio, then what Bayesian optimisation
-suggests.
+suggests. It also learns from the last search, where that still tells what is good.
 
 A trial's number says which worker runs it (`number % n_workers`) and what it tries, so that workers need not talk to
 each other: the first numbers are fixed, and a later one follows from the finished trials that its worker knows.
@@ -8,14 +8,21 @@ each other: the first numbers are fixed, and a later one follows from the finish
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from include.selection.families import NAIVE, REFINED, Configuration, portfolio, search_point, suggest, suits
-from include.selection.problem import Problem
+from include.selection.problem import FloatArray, Problem
 
 _STARTUP_TRIALS = 4  # finished trials before the sampler models anything (J. Bergstra et al., 2011: TPE)
+_N_RETRIED = 4  # of the last search: more would leave a small budget nothing to explore
+# The last search counts where it ranks what was tried again as this one does: mostly .5 to .95 on a table that has
+# grown, -.6 to .3 from week to week of flights.
+_MIN_TRIED_AGAIN, _MIN_RANK_CORRELATION = 5, 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +39,8 @@ class Plan:
     """
     What to try on a problem.
 
-    `n_scaled` is the number of columns after scaling and one-hot encoding; `warm` are configurations that did well last
-    time, best first. With `boosting_last` the portfolio's other families come first: where there are many classes,
+    `n_scaled` is the number of columns after scaling and one-hot encoding; `before` are the trials of the last search,
+    best first. With `boosting_last` the portfolio's other families come first: where there are many classes,
     boosting takes most of a small budget.
     """
 
@@ -41,13 +48,14 @@ class Plan:
     families: tuple[str, ...]
     n_rows: int
     n_scaled: int
-    warm: tuple[Configuration, ...] = ()
+    before: tuple[Tried, ...] = ()
     boosting_last: bool = False
 
     @property
     def fixed(self) -> tuple[Configuration, ...]:
-        """Configurations of the first numbers: the baseline, the warm ones, the portfolio."""
-        warm = [c for c in self.warm if c.family in self.families and self._suits(c.family)]
+        """Configurations of the first numbers: the baseline, the best of the last search, the portfolio."""
+        best = [t.configuration for t in self.before[:_N_RETRIED]]
+        warm = [c for c in best if c.family in self.families and self._suits(c.family)]
         found = portfolio(self.problem, self.families, n_rows=self.n_rows, n_scaled=self.n_scaled)
         if self.boosting_last:
             found = tuple(sorted(found, key=lambda configuration: configuration.family == "boosting"))
@@ -77,7 +85,44 @@ class Plan:
         at least one.
         """
         fixed = self.fixed
-        return fixed[number] if number < len(fixed) else _suggest(self.problem, families, tried, number=number)
+        if number < len(fixed):
+            return fixed[number]
+        known = [*_still_true(self.before, tried, families), *tried]
+        return _suggest(self.problem, families, known, number=number)
+
+
+def _still_true(before: Sequence[Tried], tried: Sequence[Tried], families: Collection[str]) -> list[Tried]:
+    """
+    Trials of the last search as if they were of this one: none where the two rank differently, within each family, what
+    both have tried.
+
+    Rows differ, and so does the level of the losses: a family's rise by the median of what both have tried of it.
+    """
+    now = {_key(t.configuration): t.loss for t in tried if t.loss is not None}
+    found: list[Tried] = []
+    centred = [np.empty((0, 2))]
+    for family in families:
+        mine = [(t, t.loss) for t in before if t.configuration.family == family and t.loss is not None]
+        pairs = np.array([(loss, now[key]) for t, loss in mine if (key := _key(t.configuration)) in now])
+        if len(pairs):
+            centred.append(pairs - np.median(pairs, axis=0))
+            rise = float(np.median(pairs[:, 1] - pairs[:, 0]))
+            new = ((t, loss) for t, loss in mine if _key(t.configuration) not in now)
+            found += [replace(t, number=-1 - t.number, loss=loss + rise) for t, loss in new]  # before all of this one's
+    both = np.concatenate(centred)
+    is_alike = len(both) >= _MIN_TRIED_AGAIN and _rank_correlation(both) >= _MIN_RANK_CORRELATION
+    return found if is_alike else []
+
+
+def _key(configuration: Configuration) -> str:
+    return json.dumps([configuration.family, dict(configuration.params)], sort_keys=True)
+
+
+def _rank_correlation(pairs: FloatArray) -> float:
+    """Spearman's; 0 where all values of a side are equal."""
+    from scipy.stats import spearmanr
+
+    return 0.0 if np.any(np.ptp(pairs, axis=0) == 0) else float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
 def _suggest(problem: Problem, families: Collection[str], tried: Sequence[Tried], *, number: int) -> Configuration:

@@ -163,7 +163,7 @@ def plan_of(**changes: object) -> Plan:
 
 def test_the_baseline_and_the_last_search_come_first() -> None:
     warm = (Configuration(family="linear", params={"C": 0.5}), Configuration(family="svm", params={"C": 1.0}))
-    fixed = plan_of(warm=warm).fixed
+    fixed = plan_of(before=[Tried(number=i, configuration=c, loss=None) for i, c in enumerate(warm)]).fixed
     assert fixed[:2] == (NAIVE, warm[0])  # the SVM is not among the declared families
     assert all(configuration in PORTFOLIO for configuration in fixed[2:])
 
@@ -195,3 +195,29 @@ def test_the_sampler_learns_from_what_was_tried() -> None:
     assert np.median(asked[1]) < np.median(asked[-1]) / 10
     assert asked[1] == [plan.configuration(n, tried[1], families=("linear",)).params["C"] for n in range(50, 62)]
     assert len(set(asked[1])) == 12
+
+
+@pytest.mark.parametrize(("sign", "n_again", "is_believed"), [(1, 6, True), (-1, 6, False), (1, 4, False)])
+def test_the_last_search_is_believed_where_it_ranks_the_same(sign: int, n_again: int, is_believed: bool) -> None:
+    """
+    Losses were lower by 7 then. Where six of its configurations come out in the same order again, the sampler is told
+    of all of them, at this search's level; else of none.
+    """
+    before = [
+        Tried(number=i, configuration=Configuration(family="linear", params={"C": float(c)}), loss=float(np.log(c)))
+        for i, c in enumerate(np.logspace(-3, 1.4, 25))
+    ]
+    tried = [
+        Tried(number=i, configuration=t.configuration, loss=7 + sign * (t.loss or 0.0))
+        for i, t in enumerate(before[:: 25 // n_again][:n_again])
+    ]
+    again = [t.configuration for t in tried]
+    moved = [
+        Tried(number=-1 - t.number, configuration=t.configuration, loss=7 + (t.loss or 0.0))
+        for t in before
+        if t.configuration not in again
+    ]
+    warm, cold = plan_of(families=("linear",), before=before), plan_of(families=("linear",))
+    for number in range(50, 55):
+        found = warm.configuration(number, tried, families=("linear",))
+        assert found == cold.configuration(number, [*(moved if is_believed else ()), *tried], families=("linear",))

@@ -36,6 +36,7 @@ from include.workflow import Workflow
 
 FeatureRow = dict[str, float | str | None]
 _BOUND = 1e30
+_TEXT = frozenset({str})
 
 
 class FeatureBuilder:
@@ -133,6 +134,8 @@ def _visible_row_type(hidden: frozenset[str]) -> type[dict[str, Any]]:
                 "column or one not known at prediction time): leave it out"
             )
 
+    get, contains, missing = dict.get, dict.__contains__, object()
+
     class VisibleRow(dict[str, Any]):
         """The columns that a feature function may read."""
 
@@ -140,13 +143,19 @@ def _visible_row_type(hidden: frozenset[str]) -> type[dict[str, Any]]:
             check(name)
             raise _NoColumnError(name)
 
+        # A hidden column is in no row: only what is not found need be checked.
         def __contains__(self, name: object) -> bool:
+            if contains(self, name):
+                return True
             check(name)
-            return super().__contains__(name)
+            return False
 
         def get(self, name: str, default: Any = None) -> Any:
-            check(name)
-            return super().get(name, default)
+            value = get(self, name, missing)
+            if value is missing:
+                check(name)
+                return default
+            return value
 
     return VisibleRow
 
@@ -192,13 +201,15 @@ def _normalise(built: Mapping[str, Any], function: str | None) -> FeatureRow:
             features[name] = value if -_BOUND <= value <= _BOUND else _bounded(value)
         elif kind is str or value is None:
             features[name] = value
-        elif kind is int or kind is bool:
-            features[name] = _bounded_int(value)
+        elif kind is bool:
+            features[name] = float(value)
+        elif kind is int:
+            features[name] = float(value) if -_BOUND <= value <= _BOUND else _bounded_int(value)
         elif isinstance(value, date):
             features.update(_date_parts(name, value))
         else:
             features[name] = _unusual(name, value, function)
-    if any(type(name) is not str for name in features):
+    if not _TEXT.issuperset(map(type, features)):
         raise DataError(f"{function} gives a feature whose name is no text: name features by str")
     return features
 

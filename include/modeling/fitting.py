@@ -38,7 +38,7 @@ from include.modeling.profile import (
 )
 from include.modeling.schema import coerce_row, iterate_rows
 from include.modeling.search import load_search_data, problem_of
-from include.modeling.snapshot import Snapshot, read_snapshot
+from include.modeling.snapshot import Snapshot, read_parts
 from include.modeling.trials import Trial, leaderboard
 from include.modeling.warm_start import keep_for_next
 from include.selection.ensemble import WeightedEnsemble
@@ -152,7 +152,7 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
         If the rows are not those that were pinned.
 
     """
-    table = read_snapshot(workflow, snapshot, lake=lake, part="fit")
+    table, test = read_parts(workflow, snapshot, lake=lake)
     classes = classes_of(workflow, table)
     labels = labels_of(workflow, table, classes=classes)
     require_variety(workflow, labels, part="fit")
@@ -166,7 +166,6 @@ def fit_chosen(  # noqa: PLR0913 - what, on which rows, where to, and two names 
     manifest = replace(
         manifest, classes=classes, threshold=chosen.threshold, training_id=training_id, created_by_run=created_by_run
     )
-    test = read_snapshot(workflow, snapshot, lake=lake, part="test")
     model = Model(manifest=manifest, pipeline=pipeline, builder=builder)
     golden = _golden(model, test)
     saved = save_model(folder, manifest=manifest, pipeline=pipeline, builder=builder, golden=golden)

@@ -138,14 +138,21 @@ def read_snapshot(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, part: P
         If the rows differ from the snapshot's digest.
 
     """
-    rows = read_partitions(lake, _table(workflow), partitions_of(workflow, snapshot), version=snapshot.table_version)
-    known = _known_by(_between(rows, snapshot.train_start, snapshot.test_end), snapshot.as_of)
-    if digest_table(known) != snapshot.digest:
-        raise CorruptDataError(
-            f"snapshot {snapshot.snapshot_id} of {_table(workflow)!r} at version {snapshot.table_version}: the rows "
-            "differ from the pinned digest: pin a new snapshot, and look who changed the lake's files"
-        )
-    return _part_of(known, snapshot, part)
+    return _part_of(_verified_rows(workflow, snapshot, lake=lake), snapshot, part)
+
+
+def read_parts(workflow: Workflow, snapshot: Snapshot, *, lake: Lake) -> tuple[pa.Table, pa.Table]:
+    """
+    Rows to fit on and rows to judge on, as `read_snapshot` gives each, read and verified once.
+
+    Raises
+    ------
+    CorruptDataError
+        If the rows differ from the snapshot's digest.
+
+    """
+    rows = _verified_rows(workflow, snapshot, lake=lake)
+    return _part_of(rows, snapshot, "fit"), _part_of(rows, snapshot, "test")
 
 
 def partitions_of(workflow: Workflow, snapshot: Snapshot) -> list[str]:
@@ -157,6 +164,17 @@ def partitions_of(workflow: Workflow, snapshot: Snapshot) -> list[str]:
 def rows_between(table: pa.Table, start: str, end: str) -> pa.Table:
     """Rows of a validated table whose event lies in `[start, end)`, both ISO text."""
     return _between(table, start, end)
+
+
+def _verified_rows(workflow: Workflow, snapshot: Snapshot, *, lake: Lake) -> pa.Table:
+    rows = read_partitions(lake, _table(workflow), partitions_of(workflow, snapshot), version=snapshot.table_version)
+    known = _known_by(_between(rows, snapshot.train_start, snapshot.test_end), snapshot.as_of)
+    if digest_table(known) != snapshot.digest:
+        raise CorruptDataError(
+            f"snapshot {snapshot.snapshot_id} of {_table(workflow)!r} at version {snapshot.table_version}: the rows "
+            "differ from the pinned digest: pin a new snapshot, and look who changed the lake's files"
+        )
+    return known
 
 
 def _table(workflow: Workflow) -> str:

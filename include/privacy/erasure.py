@@ -17,7 +17,7 @@ from include.errors import CorruptDataError, PrivacyError, TamperedModelError
 from include.lake.erasures import ErasureProof, record_proof, record_request
 from include.lake.store import Lake
 from include.modeling.model import read_manifest
-from include.modeling.snapshot import Snapshot, read_snapshot
+from include.modeling.snapshot import Snapshot, read_parts
 from include.privacy.partitions import Author
 from include.privacy.rules import Forgetting, survey_of
 from include.privacy.sweep import sweep
@@ -62,7 +62,7 @@ def find_models(workflow: Workflow, pseudonym: str, *, lake: Lake, registry: Reg
         try:
             with version_folder(registry, version) as folder:
                 snapshot = Snapshot(**read_manifest(folder).snapshot)
-            parts = [read_snapshot(workflow, snapshot, lake=lake, part=part) for part in ("fit", "test")]
+            parts = read_parts(workflow, snapshot, lake=lake)
         except (CorruptDataError, TamperedModelError):
             unknown.append(version.version)
             continue

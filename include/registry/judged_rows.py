@@ -27,7 +27,7 @@ from include.modeling.compiled import compile_scorer
 from include.modeling.labels import labels_of
 from include.modeling.model import Golden, Model, ModelManifest
 from include.modeling.schema import coerce_row
-from include.modeling.snapshot import Snapshot, read_snapshot
+from include.modeling.snapshot import Snapshot, read_parts
 from include.registry.naive import naive_scores
 from include.workflow import Workflow
 
@@ -67,8 +67,7 @@ def read_judged_rows(workflow: Workflow, snapshot: Snapshot, *, lake: Lake, mode
         If the rows are not those that were pinned.
 
     """
-    table = read_snapshot(workflow, snapshot, lake=lake, part="test")
-    fitted = read_snapshot(workflow, snapshot, lake=lake, part="fit")
+    fitted, table = read_parts(workflow, snapshot, lake=lake)
     gate = workflow.gate
     classes = tuple(dict.fromkeys(value for model in models for value in model.manifest.classes))
     columns = [*gate.slices, *(gate.fairness.groups if gate.fairness else ())]

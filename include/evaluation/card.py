@@ -55,7 +55,7 @@ _PLACES = {
     "answers": ("importance", "dependence"),
     "search": ("search",),
 }
-_MOODS: Mapping[str, Literal["good", "bad"]] = {"PROMOTE": "good"}
+_MOODS: Mapping[str, Literal["good", "held", "bad"]] = {"PROMOTE": "good", "HOLD": "held"}
 
 
 @dataclass(frozen=True, kw_only=True)

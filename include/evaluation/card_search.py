@@ -31,7 +31,7 @@ def leaderboard_table(trials: Sequence[Mapping[str, Any]], metric: str) -> Table
     columns: list[tuple[str, bool, Callable[[int, Mapping[str, Any]], Text]]] = [
         ("", True, lambda rank, t: str(rank)),
         ("family", True, lambda rank, t: str(t.get("family", "?"))),
-        ("parameters", True, lambda rank, t: Code(tell_params(t.get("params") or {}))),
+        ("parameters", True, lambda rank, t: Code(tell_params(t.get("params") or {}, is_short=True))),
         (TITLES.get(metric, metric), True, lambda rank, t: number(t.get("score"))),
         ("95 % interval", _any(trials, "score_low"), _span),
         ("CPU seconds", True, lambda rank, t: number(t.get("cpu_seconds"), digits=1)),
@@ -49,9 +49,12 @@ def leaderboard_table(trials: Sequence[Mapping[str, Any]], metric: str) -> Table
     return Table([title for title, _ in shown], rows)
 
 
-def tell_params(params: Mapping[str, Any]) -> str:
-    """Write parameters as a call would."""
-    return ", ".join(f"{key}={value!r}" for key, value in sorted(params.items()))
+def tell_params(params: Mapping[str, Any], *, is_short: bool = False) -> str:
+    """Write parameters as a call would; short, with four digits of each number."""
+    return ", ".join(
+        f"{key}={value:.4g}" if is_short and isinstance(value, float) else f"{key}={value!r}"
+        for key, value in sorted(params.items())
+    )
 
 
 def _any(trials: Sequence[Mapping[str, Any]], key: str) -> bool:

@@ -80,7 +80,7 @@ class Document:
     title: str
     lead: Sequence[Block]
     sections: Sequence[Section]
-    mood: Literal["good", "bad", ""] = ""
+    mood: Literal["good", "held", "bad", ""] = ""
 
 
 def parts_of(text: Text) -> tuple[Inline, ...]:

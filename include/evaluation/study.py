@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from include.evaluation.canvas import BLUE, COLOURS, GREY, ORANGE, new_figure, shorten, to_png
 from include.evaluation.titles import TITLES
@@ -79,6 +80,11 @@ def _draw_cost(axes: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
             label=shorten(family),
         )
     axes.set_xscale("log")
+    # Within a decade or two the usual marks are either none, or written over each other.
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("CPU seconds of the trial")
     axes.legend(frameon=False, fontsize=8)
 

@@ -2,10 +2,12 @@
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5c6b7a; --line: #d9e0e7; --page: #f5f7f9; --card: #fff;
-  --good: #17753f; --good-back: #e5f4ea; --bad: #a9261e; --bad-back: #fcebe9; --mark: #eef1f5; }
+  --good: #17753f; --good-back: #e5f4ea; --bad: #a9261e; --bad-back: #fcebe9; --mark: #eef1f5;
+  --held: #7a5200; --held-back: #fdf3dc; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e9ef; --soft: #9aa8b6; --line: #34404c; --page: #12171d;
     --card: #1a2129;
-  --good: #6fd398; --good-back: #14301f; --bad: #ff9a90; --bad-back: #3a1a18; --mark: #28313b; } }
+  --good: #6fd398; --good-back: #14301f; --bad: #ff9a90; --bad-back: #3a1a18; --mark: #28313b;
+  --held: #f0c674; --held-back: #362a10; } }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 24px; margin: 0; } h2, h5 { font-size: 16px; margin: 24px 0 6px; } a { color: inherit; }
@@ -13,6 +15,7 @@ h1 { font-size: 24px; margin: 0; } h2, h5 { font-size: 16px; margin: 24px 0 6px;
 .verdict { padding: 10px 14px; border-radius: 6px; font-weight: 600; }
     .verdict ul { font-weight: 400; margin: 6px 0 0; }
 .good { color: var(--good); background: var(--good-back); } .bad { color: var(--bad); background: var(--bad-back); }
+.held { color: var(--held); background: var(--held-back); }
 .outcomes { display: flex; flex-wrap: wrap; gap: 12px; margin: 16px 0; }
 .outcomes div { flex: 1 1 150px; background: var(--card); border: 1px solid var(--line); border-radius: 6px;
     padding: 10px 14px; }

@@ -40,7 +40,7 @@ MANIFEST: dict[str, Any] = {
     },
 }
 TRIALS = [
-    {"family": "boosting", "params": {"max_depth": 3}, "score": 0.51, "cpu_seconds": 1.25, "error": None},
+    {"family": "boosting", "params": {"max_depth": 3, "eta": 0.0326847}, "score": 0.51, "cpu_seconds": 1.25},
     {"family": "naive", "params": {}, "score": 0.2, "cpu_seconds": 0.0, "error": None},
     {"family": "forest", "params": {}, "score": None, "cpu_seconds": 0.1, "error": "MemoryError: <b>|no|</b>"},
 ]
@@ -97,7 +97,7 @@ def test_the_card_answers_the_four_questions(facts):
 
 def test_the_rest_is_there_too(facts):
     card = write_card(facts).markdown
-    assert "| 1 | boosting | `max_depth=3` | 0.5100 | 1.2 | by shuffling columns only |  |" in section(
+    assert "| 1 | boosting | `eta=0.03268, max_depth=3` | 0.5100 | 1.2 | by shuffling columns only |  |" in section(
         card, "What else was tried"
     )
     assert "- Latency: 0.250 ms a row." in section(card, "Intended use and limits")

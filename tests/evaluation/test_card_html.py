@@ -107,6 +107,7 @@ def test_every_task_has_a_card_that_stands_alone(tmp_path, rng, task):
         assert said in text.replace("HOLD:", "HOLD :")
     assert "Fitted on: 2026-01-12 to 2026-01-26, 2,800 rows" in text
     assert "Rows where it is most wrong" in text
+    assert ("class", "verdict held") in found.attributes
     assert found.tags.count("img") == len(facts.figures) >= 4
     addresses = [value for name, value in found.attributes if name in {"src", "href", "action", "srcset"}]
     assert all(value.startswith("data:image/png;base64,") for value in addresses)

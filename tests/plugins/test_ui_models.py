@@ -53,6 +53,7 @@ def test_a_version_shows_leaderboard_study_metrics_and_its_card(ask):
     assert re.findall(r"<td>(0\.6\d+)</td>", text) == ["0.6000", "0.6100", "0.6200"]
     assert "The final fit took 1.2 CPU seconds" in text
     assert "second reason" in text
+    assert '<div class="verdict held">HOLD' in text
     assert "On 80 held-out rows" in text
     assert 'src="data:image/png;base64,' in text
     assert "models/card?workflow=parcels&amp;version=1" in text
